@@ -1,0 +1,113 @@
+"""Base classes that leave a plugin only its own arithmetic to write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from harmobench.errors import MethodError
+from harmobench.interface import Cohort, Context, Needs, Reference, Scan, State
+
+SEPARATOR = "/"
+
+
+@dataclass
+class Method:
+    """A `Harmonizer` that saves its fields as JSON and its arrays as safetensors.
+
+    Subclass it as a dataclass. Attributes that end in `_` are what was learned: numpy arrays,
+    dicts of numpy arrays (a network's weights), or what JSON can hold. Never pickle, so a
+    downloaded model cannot run code.
+    """
+
+    needs: ClassVar[Needs] = Needs()
+    reference: ClassVar[Reference]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def fit(self, train: Cohort, validation: Cohort | None, context: Context) -> Self:
+        """Learn nothing; methods that learn override this."""
+        return self
+
+    def transform(self, scan: Scan) -> Scan:
+        """Return `scan.with_voxels(harmonized)`."""
+        raise NotImplementedError(f"{type(self).__name__} has no transform")
+
+    def save(self, folder: Path) -> None:
+        """Write model.json, and arrays.safetensors where there are arrays."""
+        from safetensors.numpy import save_file
+
+        learned = {k: v for k, v in vars(self).items() if k.endswith("_")}
+        arrays: dict[str, Any] = {}
+        plain: dict[str, Any] = {}
+        for name, value in learned.items():
+            if isinstance(value, np.ndarray):
+                arrays[name] = value
+            elif isinstance(value, dict) and any(isinstance(v, np.ndarray) for v in value.values()):
+                arrays |= {f"{name}{SEPARATOR}{key}": v for key, v in value.items()}
+            else:
+                plain[name] = value
+        folder.mkdir(parents=True, exist_ok=True)
+        parameters = {f.name: getattr(self, f.name) for f in fields(self)}
+        text = json.dumps({"parameters": parameters, "learned": plain}, indent=1, sort_keys=True)
+        (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+        if arrays:
+            contiguous = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
+            save_file(contiguous, str(folder / "arrays.safetensors"))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        MethodError
+            No model in the folder, or one of other parameters.
+        """
+        from safetensors.numpy import load_file
+
+        path = folder / "model.json"
+        if not path.is_file():
+            raise MethodError(f"expected a saved model, found no model.json in {folder}")
+        data = json.loads(path.read_text(encoding="utf-8"))
+        known = {f.name: f for f in fields(cls)}
+        unknown = sorted(set(data["parameters"]) - set(known))
+        if unknown:
+            raise MethodError(
+                f"expected the parameters of {cls.__name__} in {path}, found {', '.join(unknown)}"
+            )
+        model = cls(**{k: _tuples(v) for k, v in data["parameters"].items()})
+        for name, value in data["learned"].items():
+            setattr(model, name, value)
+        arrays = folder / "arrays.safetensors"
+        for name, array in (load_file(str(arrays)) if arrays.is_file() else {}).items():
+            _place(model, name, array)
+        return model
+
+
+def _place(model: object, name: str, array: Any) -> None:
+    owner, _, key = name.partition(SEPARATOR)
+    if not key:
+        setattr(model, owner, array)
+    else:
+        vars(model).setdefault(owner, {})[key] = array
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+class Stateless:
+    """A metric that needs no summary of a method's scans."""
+
+    def prepare(self, scan: Scan, context: Context) -> State | None:
+        """Need nothing."""
+        return None
+
+    def merge(self, states: Sequence[State], context: Context) -> State:
+        """Merge nothing."""
+        return {}

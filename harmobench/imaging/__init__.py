@@ -1,0 +1,1 @@
+"""Arithmetic on images that more than one room needs."""

@@ -1,0 +1,157 @@
+"""Reading and writing NIfTI images, and the grid they lie on."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harmobench.errors import HarmobenchError
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+LabelArray = NDArray[np.integer[Any]]
+
+AFFINE_TOLERANCE = 1e-3  # mm: header rounding between programs stays below this
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Voxel counts and the voxel-to-world affine (mm, RAS) of an image.
+
+    Attributes
+    ----------
+    shape
+        Voxels along each of the three axes.
+    matrix
+        The affine's 16 numbers, row by row.
+    """
+
+    shape: tuple[int, int, int]
+    matrix: tuple[float, ...]
+
+    @classmethod
+    def make(cls, shape: Sequence[int], affine: NDArray[Any]) -> Grid:
+        """Grid of an array's shape and a 4 x 4 affine."""
+        numbers = np.asarray(affine, dtype=np.float64).reshape(16)
+        x, y, z = (int(n) for n in shape)
+        return cls((x, y, z), tuple(float(n) for n in numbers))
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """The 4 x 4 voxel-to-world affine, mm."""
+        return np.array(self.matrix).reshape(4, 4)
+
+    @property
+    def voxel_sizes(self) -> NDArray[np.float64]:
+        """Edge lengths of a voxel, mm, one an axis."""
+        sizes: NDArray[np.float64] = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+        return sizes
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel, ml."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+    def matches(self, other: Grid) -> bool:
+        """Whether two grids have the same shape and, to 1e-3 mm, the same affine."""
+        return self.shape == other.shape and bool(
+            np.allclose(self.affine, other.affine, atol=AFFINE_TOLERANCE)
+        )
+
+    def __str__(self) -> str:
+        """Shape and voxel size, for messages."""
+        shape = " x ".join(str(n) for n in self.shape)
+        sizes = " x ".join(f"{s:g}" for s in np.round(self.voxel_sizes, 3))
+        return f"{shape} voxels of {sizes} mm"
+
+
+def _load(path: Path) -> Any:
+    import nibabel as nib
+
+    if not path.is_file():
+        raise HarmobenchError(f"expected an image, found no file at {path}")
+    try:
+        return nib.load(path)
+    except Exception as error:
+        raise HarmobenchError(
+            f"expected a NIfTI image (.nii or .nii.gz), found something else in {path}: {error}"
+        ) from error
+
+
+def read_grid(path: Path) -> Grid:
+    """Grid of a 3-D image, from its header alone.
+
+    Raises
+    ------
+    HarmobenchError
+        No file, not a NIfTI image, or not three-dimensional.
+    """
+    image = _load(path)
+    if len(image.shape) != 3:
+        found = " x ".join(str(n) for n in image.shape)
+        raise HarmobenchError(
+            f"expected a 3-D image, found {len(image.shape)}-D ({found}) in {path}: "
+            "split it into volumes and name one"
+        )
+    return Grid.make(image.shape, image.affine)
+
+
+def read_voxels(path: Path) -> FloatArray:
+    """Voxels of a 3-D image as float32, in the stored axis order.
+
+    Raises
+    ------
+    HarmobenchError
+        No file, not a NIfTI image, or voxels that cannot be read.
+    """
+    return _read(path, np.float32)
+
+
+def read_labels(path: Path) -> NDArray[np.int32]:
+    """Voxels of a label image, rounded to int32."""
+    labels: NDArray[np.int32] = np.rint(_read(path, np.float64)).astype(np.int32)
+    return labels
+
+
+def _read(path: Path, dtype: Any) -> NDArray[Any]:
+    image = _load(path)
+    try:
+        return np.asarray(image.dataobj, dtype=dtype)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise HarmobenchError(
+            f"expected readable voxels, found a damaged or truncated file in {path}: {error}"
+        ) from error
+
+
+def write_image(path: Path, voxels: NDArray[Any], grid: Grid, scale: float | None = None) -> None:
+    """Write an array as NIfTI; the same array gives the same bytes.
+
+    Parameters
+    ----------
+    path
+        Ends in .nii.gz or .nii.
+    voxels
+        Stored in its own dtype; bool becomes uint8.
+    grid
+        Where the voxels lie.
+    scale
+        Slope of the stored integers, where they stand for fractions.
+    """
+    import nibabel as nib
+
+    array = voxels.astype(np.uint8) if voxels.dtype == np.bool_ else voxels
+    if scale is None:
+        image = nib.nifti1.Nifti1Image(array, grid.affine)
+    else:  # nibabel divides by the slope while saving, which gives the same integers back
+        image = nib.nifti1.Nifti1Image(array * scale, grid.affine)
+        image.header.set_data_dtype(array.dtype)
+        image.header.set_slope_inter(scale, 0.0)
+    image.header.set_xyzt_units("mm")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(image, path)

@@ -1,0 +1,93 @@
+"""Carrying images between template and native space through a displacement field.
+
+A field is a NIfTI image in the convention of ITK and ANTs (`antsApplyTransforms -o [field,1]`):
+shape (x, y, z, 1, 3), millimetres, LPS axes, lying on the grid it brings images to. The point
+``x`` of that grid takes its value from the point ``x + field(x)`` of the image that is carried.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from harmobench.errors import HarmobenchError
+from harmobench.imaging.volume import FloatArray, Grid, _load
+
+RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
+
+
+def read_field(path: Path) -> tuple[FloatArray, Grid]:
+    """Displacement field (x, y, z, 3), mm in RAS axes, and the grid it lies on.
+
+    Raises
+    ------
+    HarmobenchError
+        Not a five-dimensional vector image of three components.
+    """
+    image = _load(path)
+    if len(image.shape) != 5 or image.shape[3:] != (1, 3):
+        found = " x ".join(str(n) for n in image.shape)
+        raise HarmobenchError(
+            f"expected a displacement field of shape x x y x z x 1 x 3, found {found} in {path}: "
+            "write one with `antsApplyTransforms -o [field.nii.gz,1]`"
+        )
+    field = np.asarray(image.dataobj, dtype=np.float32)[..., 0, :]
+    if not np.isfinite(field).all():
+        raise HarmobenchError(f"expected finite displacements, found NaN or inf in {path}")
+    return field * RAS_TO_LPS.astype(np.float32), Grid.make(image.shape[:3], image.affine)
+
+
+def write_field(path: Path, field: FloatArray, grid: Grid) -> None:
+    """Write a displacement field (x, y, z, 3), mm in RAS axes, as ITK and ANTs read it."""
+    import nibabel as nib
+
+    lps = (field * RAS_TO_LPS.astype(np.float32)).astype(np.float32)[..., None, :]
+    image = nib.nifti1.Nifti1Image(lps, grid.affine)
+    image.header.set_intent("vector")
+    image.header.set_xyzt_units("mm")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(image, path)
+
+
+def field_indices(field: FloatArray, grid: Grid, source: Grid) -> NDArray[np.float64]:
+    """Voxel indices (3, x, y, z) in `source` at which each voxel of `grid` takes its value."""
+    index = np.indices(grid.shape, dtype=np.float64).reshape(3, -1)
+    world = grid.affine[:3, :3] @ index + grid.affine[:3, 3:]
+    world += field.reshape(-1, 3).T
+    back = np.linalg.inv(source.affine)
+    return (back[:3, :3] @ world + back[:3, 3:]).reshape(3, *grid.shape)
+
+
+def carry(
+    voxels: NDArray[np.generic],
+    source: Grid,
+    field: FloatArray,
+    grid: Grid,
+    interpolation: Literal["linear", "nearest"] = "linear",
+    outside: float = 0.0,
+) -> FloatArray:
+    """Bring an image from `source` to `grid` through a displacement field.
+
+    Parameters
+    ----------
+    voxels
+        Image on `source`.
+    source, grid
+        Where the image lies, and where the field lies.
+    field
+        Displacements (x, y, z, 3), mm in RAS axes, on `grid`.
+    interpolation
+        "linear" for intensities, "nearest" for masks and labels.
+    outside
+        Value of points that fall outside `source`.
+    """
+    where = field_indices(field, grid, source)
+    order: Literal[0, 1] = 1 if interpolation == "linear" else 0
+    carried = ndimage.map_coordinates(
+        voxels.astype(np.float32, copy=False), where, order=order, cval=outside
+    )
+    return np.asarray(carried, dtype=np.float32)

@@ -1,0 +1,1 @@
+"""The travelling-subjects phantom: a matched cohort whose truth is known."""

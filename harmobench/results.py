@@ -1,0 +1,130 @@
+"""The tables of a run: their columns, their order, their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harmobench.errors import HarmobenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCORE_COLUMNS = (
+    "method",
+    "config",  # parameters the user set, or "default"
+    "fold",  # of the model that made the image; -1 where there are none
+    "repeat",
+    "tool",  # segmenter or morphometry; "" where none
+    "metric",
+    "structure",
+    "level",
+    "space",
+    "units",
+    "subject",
+    "scanner",
+    "reference_scanner",
+    "value",
+    "status",
+    "reason",
+)
+AGGREGATE_COLUMNS = (
+    "method",
+    "config",
+    "repeat",
+    "tool",
+    "metric",
+    "structure",
+    "space",
+    "units",
+    "aggregate",  # mean, sd, bias, bias_sd, rmsd, mean_dice, cohen_d, ...
+    "scanner",
+    "reference_scanner",  # both "" where over all scanners or pairs
+    "value",
+    "n",  # subjects (or pooled values) behind it
+    "low",
+    "high",
+    "interval",  # how low and high were made; "" where there are none
+    "mode",  # paper or rigorous
+    "status",
+    "reason",
+)
+COMPARISON_COLUMNS = (
+    "method",
+    "comparator",
+    "repeat",
+    "family",
+    "tool",
+    "metric",
+    "structure",
+    "space",
+    "scanner",
+    "reference_scanner",
+    "test",
+    "n",
+    "estimate",  # mean difference, method - comparator
+    "low",
+    "high",
+    "statistic",
+    "df",
+    "p",
+    "p_adjusted",
+    "effect",  # d_z of the differences
+    "mode",
+    "status",
+    "reason",
+)
+COST_COLUMNS = ("task", "method", "tool", "fold", "seconds", "peak_mb", "device", "parameters")
+FAILURE_COLUMNS = ("task", "method", "tool", "fold", "subject", "scanner", "reason")
+FLOATS = frozenset(
+    ("value", "low", "high", "estimate", "statistic", "df", "p", "p_adjusted", "effect")
+    + ("seconds", "peak_mb")
+)
+INTEGERS = frozenset(("fold", "repeat", "n", "parameters"))
+
+
+def table(rows: list[dict[str, object]], columns: tuple[str, ...]) -> pd.DataFrame:
+    """Build a table with fixed columns and types, sorted by every column that is not a number."""
+    import pandas as pd
+
+    frame = pd.DataFrame(rows, columns=list(columns))
+    for name in columns:
+        if name in FLOATS:
+            frame[name] = frame[name].astype("float64")
+        elif name in INTEGERS:
+            frame[name] = frame[name].fillna(-1).astype("int64")
+        else:
+            frame[name] = frame[name].fillna("").astype("str")
+    keys = [name for name in columns if name not in FLOATS]
+    return frame.sort_values(keys, kind="stable", ignore_index=True)
+
+
+def write_table(frame: pd.DataFrame, stem: Path) -> None:
+    """Write a table beside itself as .parquet and .csv; equal tables give equal bytes."""
+    for suffix in (".parquet", ".csv"):
+        final = stem.with_suffix(suffix)
+        partial = final.with_name(f".{final.name}.partial")
+        if suffix == ".parquet":
+            frame.to_parquet(partial, engine="pyarrow", index=False, compression="zstd")
+        else:
+            frame.to_csv(partial, index=False, lineterminator="\n")
+        partial.replace(final)
+
+
+def read_table(stem: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Read a table that `write_table` wrote.
+
+    Raises
+    ------
+    HarmobenchError
+        No such table: the run did not finish.
+    """
+    import pandas as pd
+
+    path = stem.with_suffix(".parquet")
+    if not path.is_file():
+        raise HarmobenchError(
+            f"expected a finished run, found no {path.name} in {path.parent}: "
+            "run `harmobench run` again with the same --out, it goes on where it stopped"
+        )
+    return pd.read_parquet(path, columns=list(columns))

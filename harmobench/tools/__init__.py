@@ -1,0 +1,1 @@
+"""Segmenters and morphometry, one program a file."""

@@ -1,0 +1,1 @@
+"""The methods that ship with harmobench, each a plugin like a third party's."""

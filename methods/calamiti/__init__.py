@@ -1,0 +1,1 @@
+"""CALAMITI (Zuo 2021), trained on pairs of scanners."""

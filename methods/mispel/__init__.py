@@ -1,0 +1,1 @@
+"""MISPEL (Torbati 2023)."""

@@ -1,0 +1,1 @@
+"""The metrics that ship with harmobench, each a plugin like a third party's."""

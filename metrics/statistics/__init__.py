@@ -1,0 +1,1 @@
+"""Statistics that compare methods from their scores."""

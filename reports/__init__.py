@@ -1,0 +1,1 @@
+"""Reports: they place finished scores, tables and images, and measure nothing."""
