@@ -279,14 +279,8 @@ def builtin_atlas(folder: Path, resolution: float = 1.0) -> Atlas:
 
 def icbm152(resolution: float) -> tuple[dict[str, FloatArray], FloatArray, BoolArray, Grid]:
     """ICBM152 from nilearn: tissue fractions (sum 1 in the brain), T1, brain mask and grid."""
-    from nilearn import datasets
-
-    t1 = datasets.load_mni152_template(resolution=resolution)
-    maps = [
-        np.asarray(load(resolution=resolution).dataobj, dtype=np.float32)
-        for load in (datasets.load_mni152_gm_template, datasets.load_mni152_wm_template)
-    ]
-    mask = datasets.load_mni152_brain_mask(resolution=resolution)
+    t1, grey, white, mask = _icbm152_images(resolution)
+    maps = [np.asarray(image.dataobj, dtype=np.float32) for image in (grey, white)]
     brain: BoolArray = np.asarray(mask.dataobj) > 0
     gm, wm = (np.clip(m, 0, 1) * brain for m in maps)
     over = np.maximum(gm + wm, 1)
@@ -294,6 +288,30 @@ def icbm152(resolution: float) -> tuple[dict[str, FloatArray], FloatArray, BoolA
     csf = (1 - gm - wm) * brain
     grid = Grid.make(t1.shape, t1.affine)
     return {"csf": csf, "gm": gm, "wm": wm}, np.asarray(t1.dataobj, np.float32), brain, grid
+
+
+def _icbm152_images(resolution: float) -> list[Any]:
+    from nilearn import datasets, image
+
+    loads = (
+        datasets.load_mni152_template,
+        datasets.load_mni152_gm_template,
+        datasets.load_mni152_wm_template,
+        datasets.load_mni152_brain_mask,
+    )
+    if float(resolution).is_integer():
+        return [load(resolution=int(resolution)) for load in loads]
+    own = [load(resolution=1) for load in loads]  # nilearn takes whole millimetres only
+    return [
+        image.resample_img(
+            img,
+            target_affine=np.eye(3) * resolution,
+            interpolation="nearest" if i == 3 else "continuous",
+            copy_header=True,
+            force_resample=True,
+        )
+        for i, img in enumerate(own)
+    ]
 
 
 def _ellipsoids(grid: Grid) -> LabelArray:

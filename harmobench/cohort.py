@@ -344,7 +344,7 @@ def _scans(
         for name in missing:
             faults.append(f"row {number}, column {name}: expected a value, found none")
         for name in row:
-            if row[name] and name != "image" and _is_file_column(name):
+            if row[name] and name != "image" and is_file_column(name):
                 target = path.parent / row[name]
                 if not target.is_file():
                     faults.append(
@@ -365,13 +365,14 @@ def _scans(
     return scans, faults
 
 
-def _is_file_column(name: str) -> bool:
+def is_file_column(name: str) -> bool:
+    """Whether a manifest column names a file."""
     return name in FILES or name.startswith("truth_")
 
 
 def _scan(row: Mapping[str, str], folder: Path) -> Scan:
     values = {
-        name: str(folder / text) if text and _is_file_column(name) else text
+        name: str(folder / text) if text and is_file_column(name) else text
         for name, text in row.items()
         if name not in ("subject", "scanner", "image", "mask")
     }

@@ -77,8 +77,7 @@ COMPARISON_COLUMNS = (
 COST_COLUMNS = ("task", "method", "tool", "fold", "seconds", "peak_mb", "device", "parameters")
 FAILURE_COLUMNS = ("task", "method", "tool", "fold", "subject", "scanner", "reason")
 FLOATS = frozenset(
-    ("value", "low", "high", "estimate", "statistic", "df", "p", "p_adjusted", "effect")
-    + ("seconds", "peak_mb")
+    "value low high estimate statistic df p p_adjusted effect seconds peak_mb".split(" ")  # noqa: SIM905
 )
 INTEGERS = frozenset(("fold", "repeat", "n", "parameters"))
 

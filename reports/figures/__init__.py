@@ -1,1 +1,27 @@
 """Figures of the report, each a function that returns a matplotlib Figure."""
+
+from harmobench.reports.figures.biomarkers import biomarker_rmsd_bars, effect_size_bars
+from harmobench.reports.figures.contrast import auroc_bars, auroc_lines
+from harmobench.reports.figures.mosaic import mosaic
+from harmobench.reports.figures.similarity import ssim_violins
+from harmobench.reports.figures.training import training_curves
+from harmobench.reports.figures.volumes import (
+    dice_bars,
+    difference_violins,
+    rmsd_bars,
+    volume_boxes,
+)
+
+__all__ = [
+    "auroc_bars",
+    "auroc_lines",
+    "biomarker_rmsd_bars",
+    "dice_bars",
+    "difference_violins",
+    "effect_size_bars",
+    "mosaic",
+    "rmsd_bars",
+    "ssim_violins",
+    "training_curves",
+    "volume_boxes",
+]

@@ -1,0 +1,255 @@
+"""The command line: reads what the user typed, shows what happens, and returns a status.
+
+0: done. 1: done, some scores failed. 2: refused before anything was written. 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from harmobench.show import Quiet
+
+app = typer.Typer(
+    name="harmobench",
+    help="Benchmark MRI harmonization methods on matched multi-scanner cohorts.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+cohort_app = typer.Typer(help="Look at a manifest.", no_args_is_help=True)
+app.add_typer(cohort_app, name="cohort")
+
+DONE, FAILED_ROWS, REFUSED, INTERRUPTED = 0, 1, 2, 130
+LISTED = ("methods", "metrics", "segmenters", "morphometry", "reports", "statistics")
+Quietly = Annotated[bool, typer.Option("--quiet", help="Show failures and the result alone.")]
+
+
+def main() -> None:
+    """Run the command line; every refusal ends with one message and status 2."""
+    from harmobench.errors import HarmobenchError
+
+    try:
+        _add_plugin_commands()
+        app()
+    except HarmobenchError as error:
+        sys.stderr.write(f"harmobench: {error}\n")
+        sys.exit(REFUSED)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: the same command goes on where this one stopped\n")
+        sys.exit(INTERRUPTED)
+
+
+def _add_plugin_commands() -> None:
+    from harmobench.registry import plugins
+
+    for name, plugin in plugins("commands").items():
+        app.command(name)(plugin.load())
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Versions that results hang on.")] = (
+        False
+    ),
+) -> None:
+    if version:
+        import harmobench
+        from harmobench.provenance import environment
+
+        print(f"harmobench {harmobench.__version__}")
+        for name, number in environment().items():
+            print(f"  {name} {number}")
+        raise typer.Exit(DONE)
+
+
+@app.command()
+def run(
+    cohort: Annotated[Path | None, typer.Option(help="The manifest, .csv or .tsv.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; else one named after the manifest.")
+    ] = None,
+    methods: Annotated[str | None, typer.Option(help="all, or names with commas.")] = None,
+    atlas: Annotated[str | None, typer.Option(help="builtin, or an atlas folder.")] = None,
+    preset: Annotated[str | None, typer.Option(help="quick, default or paper.")] = None,
+    segmenters: Annotated[
+        str | None, typer.Option(help="all, none, or names with commas [hmrf].")
+    ] = None,
+    metrics: Annotated[str | None, typer.Option(help="all, or names with commas.")] = None,
+    folds: Annotated[int | None, typer.Option(help="Folds of the trained methods.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Everything random follows it [0].")] = None,
+    repeats: Annotated[
+        int | None, typer.Option(help="Train this often, with other seeds and folds [1].")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes of one thread each [cores].")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a running Dask scheduler.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Scanner that methods with a target map onto.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="COLUMN:first,second: clinical groups in order.")
+    ] = None,
+    covariates: Annotated[str | None, typer.Option(help="Columns with commas.")] = None,
+    set: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME.PARAMETER=VALUE; may be repeated.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="These options in a TOML file.")] = None,
+    freesurfer: Annotated[
+        Path | None, typer.Option(help="Folder of METHOD_SUBJECT_SCANNER FreeSurfer results.")
+    ] = None,
+    precomputed: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=PATTERN with {subject} and {scanner}: images made elsewhere."),
+    ] = None,
+    controls: Annotated[str | None, typer.Option(help="on or off.")] = None,
+    quiet: Quietly = False,
+) -> None:
+    """Run every method on a matched cohort, score all by the same suite, and write a report."""
+    from harmobench.options import read_options
+
+    given = {k: v for k, v in locals().items() if k not in ("config", "quiet", "read_options")}
+    options = read_options({k: v for k, v in given.items() if v is not None}, config)
+    raise typer.Exit(_run(options, quiet, announce=out is None))
+
+
+def _run(options: Any, quiet: bool, announce: bool = False) -> int:
+    from harmobench.run import run as run_all
+
+    command = shlex.join(["harmobench", *sys.argv[1:]])
+    with _watcher(quiet) as watcher:
+        if announce:
+            watcher.say(f"writing to {options.out}")
+        result = run_all(options, command, watcher)
+    print(f"{result.computed} tasks computed, {result.reused} found finished")
+    if result.failed:
+        print(f"{result.failed} scores failed: see {result.folder / 'failures.csv'}")
+    print(f"report: {result.report}")
+    return FAILED_ROWS if result.failed else DONE
+
+
+def _watcher(quiet: bool) -> Quiet:
+    from harmobench.show import Bars, Quiet
+
+    return Quiet() if quiet else Bars()
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="A new or empty folder.")] = Path("harmobench-demo"),
+    workers: Annotated[
+        int | None, typer.Option(help="Processes of one thread each [cores].")
+    ] = None,
+    quiet: Quietly = False,
+) -> None:
+    """Simulate a travelling-subjects cohort, run every method on it, and say where the report is.
+
+    Six subjects on four scanners at 2 mm, with the quick preset.
+    """
+    from harmobench.job import Options
+    from harmobench.phantom.simulate import simulate
+
+    manifest = out / "cohort" / "matched.csv"
+    with _watcher(quiet) as watcher:
+        if manifest.is_file():
+            watcher.say(f"the phantom is there already: {manifest}")
+        else:
+            watcher.say("simulating 6 subjects on 4 scanners at 2 mm")
+            simulate(manifest.parent, 6, 4, 2.0, 0, watcher.step)
+    options = Options(
+        cohort=manifest,
+        out=out / "run",
+        preset="quick",
+        workers=workers,
+        group="group:low,high",
+    )
+    raise typer.Exit(_run(options, quiet))
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    subjects: Annotated[int, typer.Option(help="How many people.")] = 6,
+    scanners: Annotated[int, typer.Option(help="How many scanners, 2 to 7.")] = 4,
+    resolution: Annotated[float, typer.Option(help="Voxel size, mm.")] = 2.0,
+    seed: Annotated[int, typer.Option(help="Everything follows it.")] = 0,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="A manifest: put its images on the phantom's scanners."),
+    ] = None,
+    quiet: Quietly = False,
+) -> None:
+    """Write a travelling-subjects phantom with known truth; its manifest is OUT/matched.csv."""
+    from harmobench.phantom import simulate as phantom
+
+    with _watcher(quiet) as watcher:
+        if source is None:
+            manifest = phantom.simulate(out, subjects, scanners, resolution, seed, watcher.step)
+        else:
+            manifest = phantom.simulate_from(source, out, scanners, seed, watcher.step)
+    print(f"manifest: {manifest}")
+
+
+@cohort_app.command("check")
+def check(
+    manifest: Annotated[Path, typer.Argument(help="The manifest, .csv or .tsv.")],
+    quiet: Quietly = False,
+) -> None:
+    """Check a manifest and every image in it; report every fault at once."""
+    from harmobench.cohort import read_cohort
+
+    with _watcher(quiet) as watcher:
+        cohort = read_cohort(manifest, watcher.step)
+    grid = "complete" if cohort.complete else "incomplete"
+    print(
+        f"{manifest}: {len(cohort)} scans of {len(cohort.subjects)} subjects on "
+        f"{len(cohort.scanners)} scanners ({', '.join(cohort.scanners)}), {grid}"
+    )
+    if cohort.unmatched:
+        print(f"seen on one scanner only, left out of pairs: {', '.join(cohort.unmatched)}")
+
+
+@app.command("list")
+def list_plugins(
+    kind: Annotated[str, typer.Argument(help=", ".join(LISTED))] = "",
+) -> None:
+    """List what is installed: methods, metrics, segmenters, morphometry, reports, statistics."""
+    from harmobench.errors import PluginError, SettingsError
+    from harmobench.registry import plugins
+
+    if kind and kind not in LISTED:
+        raise SettingsError(f"harmobench list: expected one of {', '.join(LISTED)}, found '{kind}'")
+    for each in [kind] if kind else LISTED:
+        print(f"{each}:")
+        for name, plugin in plugins(each).items():
+            try:
+                text = (plugin.load().__doc__ or "").strip().partition("\n")[0]
+            except PluginError as error:
+                text = f"broken: {error}"
+            print(f"  {name:<18} {text}  [{plugin.distribution}]")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
+    quiet: Quietly = False,
+) -> None:
+    """Write the report and the tables of a finished run again, from its folder alone."""
+    from harmobench.run import report as rebuild
+
+    with _watcher(quiet) as watcher:
+        page = rebuild(folder, watcher.step)
+    print(f"report: {page}")
+
+
+if __name__ == "__main__":
+    main()

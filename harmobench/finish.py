@@ -1,0 +1,329 @@
+"""From finished tasks to the run's tables, its published files and its reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harmobench.cohort import TISSUES, Progress, bids_labels
+from harmobench.interface import Design, Finished, Reference
+from harmobench.job import Job, job_from
+from harmobench.plan import Gap, Plan, Task
+from harmobench.results import (
+    AGGREGATE_COLUMNS,
+    COMPARISON_COLUMNS,
+    COST_COLUMNS,
+    FAILURE_COLUMNS,
+    SCORE_COLUMNS,
+    read_table,
+    table,
+    write_table,
+)
+from harmobench.store import Store, link, read_json, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder with its job and its plan."""
+
+    folder: Path
+    job: Job
+    plan: Plan
+    store: Store
+
+
+def write_results(run: Run, failed: Mapping[str, tuple[Task, str]]) -> None:
+    """Write scores, aggregates, comparisons, costs and failures."""
+    import pandas as pd
+
+    scores = table(_score_rows(run), SCORE_COLUMNS)
+    write_table(scores, run.folder / "scores")
+    design = design_of(run.job)
+    statistics = [part.build() for part in run.job.statistics]
+    for stem, columns, method in (
+        ("aggregates", AGGREGATE_COLUMNS, "aggregate"),
+        ("comparisons", COMPARISON_COLUMNS, "compare"),
+    ):
+        frames = [getattr(statistic, method)(scores, design) for statistic in statistics]
+        rows = pd.concat(frames).to_dict("records") if frames else []
+        write_table(table(rows, columns), run.folder / stem)
+    write_table(table(_cost_rows(run), COST_COLUMNS), run.folder / "costs")
+    write_table(table(_failure_rows(failed), FAILURE_COLUMNS), run.folder / "failures")
+
+
+def _score_rows(run: Run) -> list[dict[str, Any]]:
+    rows = []
+    levels = {part.name: part.build().level for part in run.job.metrics}
+    for task in run.plan.of_kind("score"):
+        args = task.args
+        head = _head(run.job, args, levels)
+        for row in read_json(run.store.path(task.key) / "rows.json"):
+            subject = row["subject"] or args.get("subject", "")
+            rows.append({**head, **row, "subject": subject, "fold": _fold(run.job, args, subject)})
+    return rows + _gap_rows(run, levels)
+
+
+def _head(job: Job, args: Mapping[str, Any], levels: Mapping[str, str]) -> dict[str, Any]:
+    reads = job.part("metrics", args["metric"]).build().reads
+    return {
+        "method": args["method"],
+        "config": job.part("methods", args["method"]).config,
+        "repeat": args["repeat"],
+        "tool": args["tool"],
+        "metric": args["metric"],
+        "level": levels[args["metric"]],
+        "space": args.get("space", "") if reads != "measures" else "",
+    }
+
+
+def _fold(job: Job, args: Mapping[str, Any], subject: str) -> int:
+    folds = job.part("methods", args["method"]).needs["folds"]
+    return job.folds[args["repeat"]].get(subject, -1) if folds else -1
+
+
+def _gap_rows(run: Run, levels: Mapping[str, str]) -> list[dict[str, Any]]:
+    by_subject: dict[tuple[Any, ...], dict[str, Gap]] = {}
+    for gap in run.plan.gaps:
+        key = tuple(gap.args[k] for k in ("method", "repeat", "metric", "tool", "subject"))
+        by_subject.setdefault(key, {})[gap.args["scanner"]] = gap
+    cohort = run.job.cohort()
+    rows = []
+    for (_, _, metric_name, _, subject), gaps in by_subject.items():
+        metric = run.job.part("metrics", metric_name).build()
+        scanners = [scan.scanner for scan in cohort.of(subject)]
+        for where in _places(scanners, metric.level):
+            own = [gaps[scanner] for scanner in where if scanner in gaps]
+            if not own:
+                continue
+            gap = own[0]
+            head = _head(run.job, gap.args, levels)
+            for structure in metric.structures:
+                rows.append(
+                    {
+                        **head,
+                        "fold": _fold(run.job, gap.args, subject),
+                        "structure": structure,
+                        "units": getattr(metric, "units", ""),
+                        "subject": subject,
+                        "scanner": where[0],
+                        "reference_scanner": where[1],
+                        "value": None,
+                        "status": gap.status,
+                        "reason": gap.reason,
+                    }
+                )
+    return rows
+
+
+def _places(scanners: list[str], level: str) -> list[tuple[str, str]]:
+    if level == "pair":
+        return list(combinations(scanners, 2))
+    return [(scanner, "") for scanner in scanners]
+
+
+def _cost_rows(run: Run) -> list[dict[str, Any]]:
+    totals: dict[tuple[str, str, str, int], dict[str, Any]] = {}
+    for task in run.plan.tasks.values():
+        cost = read_json(run.store.path(task.key) / "cost.json")
+        method, tool = str(task.args.get("method", "")), str(task.args.get("tool", ""))
+        key = (task.kind, method, tool, int(task.args.get("fold", -1)))
+        row = totals.setdefault(key, {"seconds": 0.0, "peak_mb": 0.0, "parameters": -1})
+        row["seconds"] += cost["seconds"]
+        row["peak_mb"] = max(row["peak_mb"], cost["peak_mb"])
+        if task.kind == "fit":
+            facts = read_json(run.store.path(task.key) / "fit.json")
+            row["parameters"] = facts["parameters"]
+        row["device"] = run.job.device if task.heavy else "cpu"
+    return [
+        {"task": kind, "method": method, "tool": tool, "fold": fold, **row}
+        for (kind, method, tool, fold), row in totals.items()
+    ]
+
+
+def _failure_rows(failed: Mapping[str, tuple[Task, str]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "task": task.kind,
+            "method": task.args.get("method", ""),
+            "tool": task.args.get("tool", ""),
+            "fold": task.args.get("fold", -1),
+            "subject": task.args.get("subject", ""),
+            "scanner": task.args.get("scanner", ""),
+            "reason": reason,
+        }
+        for task, reason in failed.values()
+    ]
+
+
+def design_of(job: Job) -> Design:
+    """Return what statistics must know of a run."""
+    cohort = job.cohort()
+    group = job.groups
+    groups = {}
+    if group is not None:
+        groups = {s: cohort.of(s)[0].values.get(group.column, "") for s in cohort.subjects}
+    return Design(
+        scanners=cohort.scanners,
+        subjects=cohort.subjects,
+        methods={part.name: part.needs["role"] for part in job.methods},
+        group=group,
+        groups=groups,
+        folds=dict(job.folds[0]),
+        metrics={part.name: part.build().better for part in job.metrics},
+    )
+
+
+def publish(run: Run) -> None:
+    """Link images, segmentations and models from the store under readable names (BIDS)."""
+    cohort = run.job.cohort()
+    subjects, scanners = bids_labels(cohort.subjects), bids_labels(cohort.scanners)
+    methods = bids_labels(part.name for part in run.job.methods)
+    write_json(run.folder / "harmonized" / "dataset_description.json", _description(run.job))
+    for (method, repeat, subject, scanner), key in run.plan.images.items():
+        if not run.store.has(key):
+            continue
+        again = f"R{repeat}" if repeat else ""
+        sub, ses = subjects[subject], scanners[scanner]
+        stem = f"sub-{sub}_ses-{ses}_desc-{methods[method]}{again}_T1w"
+        folder = run.folder / "harmonized" / method / f"sub-{sub}" / f"ses-{ses}" / "anat"
+        link(run.store.path(key) / "image.nii.gz", folder / f"{stem}.nii.gz")
+        link(run.store.path(key) / "image.json", folder / f"{stem}.json")
+    for task in run.plan.of_kind("segment"):
+        args = task.args
+        sub, ses = subjects[args["subject"]], scanners[args["scanner"]]
+        folder = run.folder / "segmentations" / args["tool"] / args["method"] / f"sub-{sub}"
+        for name in TISSUES:
+            file = f"sub-{sub}_ses-{ses}_space-{args['space']}_label-{name.upper()}_probseg.nii.gz"
+            link(run.store.path(task.key) / f"{name}.nii.gz", folder / f"ses-{ses}" / file)
+    for task in run.plan.of_kind("fit"):
+        fold = f"fold-{task.args['fold']}" if task.args["fold"] >= 0 else "all"
+        again = f"_repeat-{task.args['repeat']}" if task.args["repeat"] else ""
+        folder = run.folder / "models" / task.args["method"] / f"{fold}{again}"
+        model = run.store.path(task.key) / "model"
+        for source in sorted(model.rglob("*")):
+            if source.is_file():
+                link(source, folder / source.relative_to(model))
+
+
+def _description(job: Job) -> dict[str, Any]:
+    return {
+        "Name": "harmobench: harmonized images",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "harmobench", "Version": job.version}],
+    }
+
+
+def finished(folder: Path) -> Finished:
+    """Read a finished run from its folder alone.
+
+    Raises
+    ------
+    HarmobenchError
+        The folder holds no finished run.
+    """
+    from harmobench.errors import HarmobenchError
+
+    if not (folder / "run.json").is_file():
+        raise HarmobenchError(f"expected a run folder, found no run.json in {folder}")
+    settings = read_json(folder / "run.json")
+    job = job_from(settings)
+    shown = read_json(folder / "shown.json") if (folder / "shown.json").is_file() else {}
+    store = Store(folder / "store")
+    return Finished(
+        folder=folder,
+        settings=_settings(settings, job),
+        scores=read_table(folder / "scores", SCORE_COLUMNS),
+        aggregates=read_table(folder / "aggregates", AGGREGATE_COLUMNS),
+        comparisons=read_table(folder / "comparisons", COMPARISON_COLUMNS),
+        costs=read_table(folder / "costs", COST_COLUMNS),
+        failures=read_table(folder / "failures", FAILURE_COLUMNS),
+        design=design_of(job),
+        pictures={
+            (row["method"], row["subject"], row["scanner"]): store.path(row["key"]) / "slices.npz"
+            for row in shown.get("pictures", [])
+        },
+        references=_references(job),
+        histories={
+            (row["method"], row["fold"]): read_json(store.path(row["key"]) / "fit.json")["history"]
+            for row in shown.get("fits", [])
+        },
+    )
+
+
+def write_shown(run: Run) -> None:
+    """Write where the report finds pictures and training curves."""
+    pictures = [{**t.args, "key": t.key} for t in run.plan.of_kind("picture")]
+    fits = [
+        {"method": t.args["method"], "fold": t.args["fold"], "key": t.key}
+        for t in run.plan.of_kind("fit")
+        if t.args["repeat"] == 0
+    ]
+    write_json(run.folder / "shown.json", {"pictures": pictures, "fits": fits})
+
+
+def _settings(settings: Mapping[str, Any], job: Job) -> dict[str, Any]:
+    cohort = job.cohort()
+    shown = {k: v for k, v in settings.items() if k not in ("scans", "folds", "source")}
+    return shown | {
+        "methods": {part.name: _shown(part) for part in job.methods},
+        "metrics": {part.name: _shown(part) for part in job.metrics},
+        "segmenters": {part.name: _shown(part) for part in job.segmenters},
+        "morphometry": {part.name: _shown(part) for part in job.morphometry},
+        "folds": dict(job.folds[0]),
+        "cohort": {
+            "source": Path(job.source).name,
+            "subjects": list(cohort.subjects),
+            "scanners": list(cohort.scanners),
+            "scans": len(cohort),
+            "complete": cohort.complete,
+            "unmatched": list(cohort.unmatched),
+        },
+    }
+
+
+def _shown(part: Any) -> dict[str, Any]:
+    return {
+        "class": part.target,
+        "distribution": part.distribution,
+        "role": part.needs.get("role", ""),
+        "needs": dict(part.needs),
+        "parameters": dict(part.parameters),
+        "config": part.config,
+        "reference": dict(part.reference),
+    }
+
+
+def _references(job: Job) -> dict[str, Reference]:
+    found = {}
+    for kind, name in (
+        ("methods", "method"),
+        ("metrics", "metric"),
+        ("segmenters", "segmenter"),
+        ("morphometry", "morphometry"),
+    ):
+        for part in getattr(job, kind):
+            if part.reference:
+                found[f"{name}:{part.name}"] = Reference(**part.reference)
+    return found
+
+
+def write_reports(folder: Path, progress: Progress) -> list[Path]:
+    """Write every report of a finished run; the main file of the last one comes last."""
+    run = finished(folder)
+    job = job_from(read_json(folder / "run.json"))
+    main = []
+    for part in sorted(job.reports, key=lambda part: part.name != "tables"):
+        main.append(next(iter(part.build().write(run, progress))))
+    return main
+
+
+def failed_rows(scores: pd.DataFrame) -> int:
+    """How many scores could not be had because something failed."""
+    return int((scores["status"] == "failed").sum())

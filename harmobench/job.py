@@ -1,0 +1,160 @@
+"""What a run is asked to do: options of a person, resolved into plain data a worker can read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from harmobench.cohort import Cohort, Scan
+from harmobench.interface import Group
+from harmobench.parts import Part, installed
+from harmobench.store import merkle, read_json
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user typed; `harmobench run --help` says what each means."""
+
+    cohort: Path
+    out: Path
+    methods: str = "all"
+    atlas: str = "builtin"
+    preset: str = "default"
+    segmenters: str = "hmrf"
+    metrics: str = "all"
+    folds: int | None = None
+    seed: int = 0
+    repeats: int = 1
+    device: str = "auto"
+    workers: int | None = None
+    scheduler: str | None = None
+    target: str | None = None
+    group: str | None = None
+    covariates: str | None = None
+    set: tuple[str, ...] = ()
+    freesurfer: Path | None = None
+    precomputed: tuple[str, ...] = ()
+    controls: str = "on"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, resolved: all that tasks depend on, as plain data.
+
+    Attributes
+    ----------
+    scans
+        Each with subject, scanner, image, mask, values (columns), hashes (file to SHA-256).
+    source
+        The manifest.
+    atlas
+        source ("builtin" or a folder), digest, name, space, reference.
+    methods, metrics, segmenters, morphometry, statistics, reports
+        Plugins in the order they are run and shown.
+    folds
+        Test fold of each subject, one dictionary a repeat.
+    native
+        Whether every scan has its way back to native space.
+    notes
+        Sentences that the user should read.
+    """
+
+    version: str
+    command: str
+    scans: tuple[Mapping[str, Any], ...]
+    source: str
+    atlas: Mapping[str, Any]
+    methods: tuple[Part, ...]
+    metrics: tuple[Part, ...]
+    segmenters: tuple[Part, ...]
+    morphometry: tuple[Part, ...]
+    statistics: tuple[Part, ...]
+    reports: tuple[Part, ...]
+    folds: tuple[Mapping[str, int], ...]
+    seed: int
+    preset: str
+    device: str
+    target: str | None
+    group: Mapping[str, str] | None
+    covariates: tuple[str, ...]
+    freesurfer: str | None
+    native: bool
+    environment: Mapping[str, str]
+    kernel: str
+    threads: int = 1
+    notes: tuple[str, ...] = ()
+
+    def cohort(self) -> Cohort:
+        """Return the scans as the manifest has them."""
+        return Cohort(tuple(_scan(row) for row in self.scans), self.source)
+
+    def part(self, kind: str, name: str) -> Part:
+        """One plugin of this run; where it is only a shared input, the installed one."""
+        for part in getattr(self, kind):
+            if part.name == name:
+                return part  # type: ignore[no-any-return]
+        return installed(kind, name, self.preset)
+
+    @property
+    def groups(self) -> Group | None:
+        """The clinical groups."""
+        return Group(**self.group) if self.group else None
+
+    @property
+    def cohort_hash(self) -> str:
+        """Hash of the manifest's rows and of every file they name, wherever they lie."""
+        return merkle([_content(row) for row in self.scans])[:16]
+
+    @property
+    def run_id(self) -> str:
+        """Hash of what was asked, with what, on what."""
+        data = asdict(self)
+        for place in ("command", "source", "notes", "scans", "freesurfer"):
+            data.pop(place)
+        data["atlas"] = self.atlas["digest"]
+        return merkle(self.cohort_hash, data)[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for run.json."""
+        return asdict(self) | {"cohort_hash": self.cohort_hash, "run_id": self.run_id}
+
+
+def _content(row: Mapping[str, Any]) -> list[Any]:
+    files = row["hashes"]
+    values = {name: files.get(text, text) for name, text in row["values"].items()}
+    mask = files[row["mask"]] if row["mask"] else None
+    return [row["subject"], row["scanner"], files[row["image"]], mask, values]
+
+
+def _scan(row: Mapping[str, Any]) -> Scan:
+    return Scan(
+        subject=row["subject"],
+        scanner=row["scanner"],
+        image=Path(row["image"]),
+        mask=Path(row["mask"]) if row["mask"] else None,
+        values=MappingProxyType(dict(row["values"])),
+    )
+
+
+@lru_cache(maxsize=4)
+def read_job(run: Path, run_id: str) -> Job:
+    """Read a run's job; `run_id` makes a worker notice that run.json is another now."""
+    data = read_json(run / "run.json")
+    if data["run_id"] != run_id:
+        raise RuntimeError("run.json changed while the run was going on")
+    return job_from(data)
+
+
+def job_from(data: Mapping[str, Any]) -> Job:
+    """Job from what `Job.to_json` gave."""
+    known = {f.name for f in fields(Job)}
+    kept = {name: value for name, value in data.items() if name in known}
+    for kind in ("methods", "metrics", "segmenters", "morphometry", "statistics", "reports"):
+        kept[kind] = tuple(Part(**part) for part in kept[kind])
+    for name in ("scans", "folds", "covariates", "notes"):
+        kept[name] = tuple(kept[name])
+    return Job(**kept)

@@ -1,0 +1,87 @@
+"""Options from the command line over those of a TOML file."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from harmobench.errors import SettingsError
+from harmobench.job import Options
+
+PATHS = ("cohort", "out", "freesurfer")
+LISTS = ("set", "precomputed")
+JOINED = ("methods", "metrics", "segmenters", "covariates")
+
+
+def read_options(given: Mapping[str, Any], config: Path | None) -> Options:
+    """Merge what was typed over what a file says.
+
+    Parameters
+    ----------
+    given
+        Options that were typed, by name.
+    config
+        TOML with the same names; lists may be TOML lists, and parameters a table `[set.ravel]`.
+        Paths in it are relative to the file.
+
+    Raises
+    ------
+    SettingsError
+        No manifest, an unknown name, or a value of another type.
+    """
+    merged = (_from_file(config) if config is not None else {}) | {
+        name: value for name, value in given.items() if name not in LISTS
+    }
+    for name in LISTS:
+        merged[name] = (*merged.get(name, ()), *given.get(name, ()))
+    if "cohort" not in merged:
+        raise SettingsError("--cohort: expected a manifest such as matched.csv, found none")
+    merged.setdefault("out", Path(f"{Path(merged['cohort']).stem}-harmobench"))
+    return Options(**merged)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise SettingsError(f"--config: expected a TOML file, found none at {path}")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--config: expected TOML in {path}, found a fault: {error}") from error
+    known = {field.name for field in fields(Options)}
+    for name in data:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"; is '{near[0]}' meant?" if near else ""
+            raise SettingsError(f"--config: {path} has an unknown option '{name}'{hint}")
+    return {name: _value(name, value, path) for name, value in data.items()}
+
+
+def _value(name: str, value: Any, path: Path) -> Any:
+    if name in PATHS and isinstance(value, str):
+        return path.parent / value
+    if name == "set" and isinstance(value, dict):
+        return tuple(_sets(value))
+    if name == "precomputed" and isinstance(value, list):
+        return tuple(value)
+    if name in JOINED and isinstance(value, list):
+        return ",".join(str(item) for item in value)
+    kind = {"folds": int, "seed": int, "repeats": int, "workers": int}.get(name, str)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise SettingsError(
+            f"--config: {path}, option '{name}': expected {kind.__name__}, found {value!r}"
+        )
+    return value
+
+
+def _sets(tables: Mapping[str, Any]) -> list[str]:
+    import json
+
+    return [
+        f"{owner}.{parameter}={json.dumps(value)}"
+        for owner, parameters in tables.items()
+        for parameter, value in parameters.items()
+    ]

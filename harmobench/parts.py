@@ -1,0 +1,107 @@
+"""Plugins as a run uses them: with parameters, as plain data that a worker can read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from harmobench.base import Method
+from harmobench.errors import PluginError
+from harmobench.interface import Needs
+from harmobench.registry import Plugin, build, find
+
+
+@dataclass(frozen=True)
+class Part:
+    """A plugin as a run uses it.
+
+    Attributes
+    ----------
+    name, target, distribution
+        As registered.
+    digest
+        Of its package's source.
+    parameters
+        The user's, over the preset's.
+    config
+        The user's parameters as text, or "default".
+    needs
+        `Needs` of a method as a dictionary; empty for other plugins.
+    individual
+        Whether a method is fitted on no scan at all.
+    images
+        For images made elsewhere: their paths by "subject|scanner"; otherwise empty.
+    reference
+        Whom to cite, as a dictionary.
+    """
+
+    name: str
+    target: str
+    distribution: str
+    digest: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    config: str = "default"
+    needs: Mapping[str, Any] = field(default_factory=dict)
+    individual: bool = False
+    images: Mapping[str, str] = field(default_factory=dict)
+    reference: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> list[Any]:
+        """All of the plugin that its results depend on."""
+        return [self.name, self.target, self.digest, dict(self.parameters)]
+
+    def build(self) -> Any:
+        """Construct the plugin with its parameters."""
+        plugin = Plugin(self.name, "methods", self.target, self.distribution)
+        return build(plugin, self.parameters, preset="")
+
+
+def plugin_part(plugin: Plugin, parameters: Mapping[str, Any], preset: str) -> Part:
+    """Describe a plugin with its parameters.
+
+    Raises
+    ------
+    PluginError, SettingsError
+        Broken plugin, wrong parameters, or a method without needs.
+    """
+    instance = build(plugin, parameters, preset)
+    reference = getattr(instance, "reference", None)
+    more = _method_traits(plugin, instance) if plugin.kind == "methods" else {}
+    return Part(
+        name=plugin.name,
+        target=plugin.target,
+        distribution=plugin.distribution,
+        digest=plugin.digest(),
+        parameters=json.loads(json.dumps(vars(instance))) if hasattr(instance, "__dict__") else {},
+        config=";".join(f"{k}={v}" for k, v in sorted(parameters.items())) or "default",
+        reference=asdict(reference) if reference is not None else {},
+        **more,
+    )
+
+
+def _method_traits(plugin: Plugin, method: Any) -> dict[str, Any]:
+    needs = getattr(method, "needs", None)
+    if not isinstance(needs, Needs):
+        raise PluginError(
+            f"method '{plugin.name}' ({plugin.target}): expected a class attribute "
+            f"`needs = Needs(...)`, found {needs!r}"
+        )
+    if needs.sees != "scan":
+        raise PluginError(
+            f"method '{plugin.name}' declares sees='{needs.sees}': this version gives transform "
+            "one scan at a time and nothing else"
+        )
+    return {
+        "needs": {**asdict(needs), "inputs": list(needs.inputs)},
+        "individual": type(method).fit is Method.fit,
+    }
+
+
+@lru_cache(maxsize=16)
+def installed(kind: str, name: str, preset: str) -> Part:
+    """Describe an installed plugin with its preset's parameters."""
+    return plugin_part(find(kind, name), {}, preset)

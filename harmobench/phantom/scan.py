@@ -1,0 +1,235 @@
+"""One scan of one subject: the native image, the maps to and from it, and RAW."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from harmobench.imaging.volume import BoolArray, FloatArray, Grid
+from harmobench.phantom.anatomy import Anatomy, Tissues, tissues_at, tissues_of
+from harmobench.phantom.deformation import (
+    Deformation,
+    Points,
+    apply_matrix,
+    invert,
+    random_diffeomorphism,
+    random_rigid,
+    sample,
+    smooth_noise,
+)
+from harmobench.phantom.scanners import REFERENCE, Scanner, acquire
+from harmobench.phantom.signal import Protocol, tissue_signal
+
+ROTATION, SHIFT = 2.0, 3.0  # SD of the head's position in a scanner, degrees and mm
+RESIDUAL_SIGMA, RESIDUAL_RMS = 8.0, 0.4  # mm: what registration leaves over
+RESIDUAL_BIAS = 0.15  # share of the log bias field that correction leaves in RAW
+BIAS_SIGMA, BIAS_OWN = 45.0, 0.25  # mm; share of the field that changes from scan to scan
+SCALE_SPREAD = 0.1  # SD of the logarithm of the intensity scale from scan to scan
+MARGIN = 10.0  # mm around the brain in a native image
+GRAIN = 1024.0  # fields are stored in steps of 1/1024 mm, which compress well
+VARIATIONS = np.linspace(-0.4, 0.4, 81)  # of T1, between which the signal is interpolated
+
+
+@dataclass(frozen=True, eq=False)
+class Position:
+    """How a native image lies to the template.
+
+    A native point x goes to template point deformation(inverse of head (x)).
+
+    Attributes
+    ----------
+    deformation
+        The subject's, the same on all scanners.
+    head
+        Where the head lies in this scanner, a rigid 4 x 4 matrix.
+    residual
+        Displacement on the lattice, mm: RAW at y shows what the template point y + residual(y)
+        should show.
+    """
+
+    deformation: Deformation
+    head: NDArray[np.float64]
+    residual: Deformation
+
+    def to_template(self, points: Points) -> Points:
+        """Template points of native points: the truth."""
+        return self.deformation(apply_matrix(np.linalg.inv(self.head), points))
+
+    def to_native(self, points: Points) -> Points:
+        """Native points of template points: inverse of `to_template`."""
+        return apply_matrix(self.head, self.deformation.inverse(points))
+
+    def registered(self, points: Points) -> Points:
+        """Points of RAW at native points: inverse of the map that RAW was made by."""
+        return self.residual.inverse(self.to_template(points))
+
+
+def draw_position(deformation: Deformation, rng: np.random.Generator) -> Position:
+    """Draw where a head lies and what its registration leaves over."""
+    head = random_rigid(rng, ROTATION, SHIFT)
+    residual = random_diffeomorphism(rng, RESIDUAL_SIGMA, RESIDUAL_RMS)
+    return Position(deformation, head, residual)
+
+
+def native_grid(native_brain: Points, resolution: float) -> Grid:
+    """Grid around the brain, its axes along the scanner's."""
+    low = native_brain.reshape(3, -1).min(axis=1) - MARGIN
+    high = native_brain.reshape(3, -1).max(axis=1) + MARGIN
+    affine = np.diag([resolution, resolution, resolution, 1.0])
+    affine[:3, 3] = np.round(low, 2)
+    return Grid.make(np.ceil((high - low) / resolution).astype(int) + 1, affine)
+
+
+def grid_points(grid: Grid) -> Points:
+    """World coordinates (3, x, y, z) of a grid's voxels, mm."""
+    return apply_matrix(grid.affine, np.indices(grid.shape, dtype=np.float64))
+
+
+def clean_signal(tissues: Tissues, protocol: Protocol) -> FloatArray:
+    """Signal of a mixture of tissues: the sum of fractions times signals; 0 outside the shell."""
+
+    def of(name: str) -> FloatArray:
+        table = tissue_signal(name, protocol, VARIATIONS)
+        return np.interp(tissues.variation, VARIATIONS, table).astype(np.float32)
+
+    lesion = tissues.wm * tissues.lesion
+    csf = np.float32(tissue_signal("csf", protocol))
+    mixed = tissues.csf * csf + tissues.gm * of("gm") + (tissues.wm - lesion) * of("wm")
+    return np.asarray((mixed + lesion * of("lesion")) * tissues.shell, dtype=np.float32)
+
+
+def log_bias(
+    scanner: Scanner, own: np.random.Generator, shared: np.random.Generator, points: Points
+) -> FloatArray:
+    """Logarithm of the bias field at native points: mostly the scanner's, partly the scan's."""
+    pattern = smooth_noise(shared, BIAS_SIGMA) * np.float32(np.sqrt(1 - BIAS_OWN))
+    pattern += smooth_noise(own, BIAS_SIGMA) * np.float32(np.sqrt(BIAS_OWN))
+    return sample(pattern, points)[0] * np.float32(scanner.bias)
+
+
+@dataclass(frozen=True, eq=False)
+class NativeScan:
+    """A native image and what is true of it.
+
+    Attributes
+    ----------
+    grid
+        The native grid.
+    image
+        What the scanner wrote.
+    bias
+        Logarithm of the bias field as it stands in the image.
+    points
+        Template points (3, x, y, z) of the native voxels.
+    to_template, registered
+        Displacements (x, y, z, 3), mm RAS: the true deformation, and the registration's.
+    tissues
+        Fractions at the native voxels.
+    """
+
+    grid: Grid
+    image: FloatArray
+    bias: FloatArray
+    points: Points
+    to_template: FloatArray
+    registered: FloatArray
+    tissues: Tissues
+
+
+def scan_native(
+    anatomy: Anatomy,
+    position: Position,
+    scanner: Scanner,
+    resolution: float,
+    own: np.random.Generator,
+    shared: np.random.Generator,
+) -> NativeScan:
+    """Put a subject into a scanner.
+
+    Parameters
+    ----------
+    anatomy, position, scanner
+        Who, how, where.
+    resolution
+        Native voxel size, mm.
+    own, shared
+        Random numbers of this scan, and of the scanner.
+    """
+    base = anatomy.base
+    grid = native_grid(position.to_native(base.points[:, base.brain]), resolution)
+    native = grid_points(grid)
+    points = position.to_template(native)
+    tissues = tissues_at(anatomy, points)
+    white = float(tissue_signal("wm", scanner.protocol))
+    bias = log_bias(scanner, own, shared, native)
+    written = acquire(
+        clean_signal(tissues, scanner.protocol), bias, white, scanner, grid.voxel_sizes, own
+    )
+    written *= np.float32(np.exp(SCALE_SPREAD * own.normal()))
+    return NativeScan(
+        grid=grid,
+        image=written,
+        bias=bias * np.float32(scanner.gamma),
+        points=points,
+        to_template=displacement(points, native),
+        registered=displacement(position.residual.inverse(points), native),
+        tissues=tissues,
+    )
+
+
+def displacement(to: Points, start: Points) -> FloatArray:
+    """Displacement field (x, y, z, 3), mm, in the steps in which it is stored."""
+    field = np.rint(np.moveaxis(to - start, 0, -1) * GRAIN) / GRAIN
+    return field.astype(np.float32)
+
+
+def bring_to_template(
+    scan: NativeScan, position: Position, points: FloatArray, brain: BoolArray
+) -> FloatArray:
+    """RAW: bias-corrected but for a rest, through the registration, masked, divided by its mean.
+
+    Parameters
+    ----------
+    scan, position
+        The native image and how it lies.
+    points
+        World coordinates (3, x, y, z) of the template grid, mm.
+    brain
+        The template's brain mask.
+    """
+    corrected = scan.image * np.exp(-(1 - RESIDUAL_BIAS) * scan.bias)
+    native = position.to_native(position.residual(points[:, brain]))
+    index = apply_matrix(np.linalg.inv(scan.grid.affine), native)
+    values = ndimage.map_coordinates(corrected, index, order=1, mode="nearest")
+    return mean_scaled(values, brain)
+
+
+def mean_scaled(values: NDArray[np.floating], brain: BoolArray) -> FloatArray:
+    """Put brain values back into an image, divided by their mean (paper, section 2.2)."""
+    out = np.zeros(brain.shape, dtype=np.float32)
+    out[brain] = values / np.mean(values, dtype=np.float64)
+    return out
+
+
+def reference_image(anatomy: Anatomy) -> FloatArray:
+    """Scanner-free image in template space: reference contrast without blur, bias and noise."""
+    brain = anatomy.base.brain
+    clean = clean_signal(tissues_of(anatomy.maps), REFERENCE)
+    return mean_scaled(clean[brain], brain)
+
+
+__all__ = [
+    "NativeScan",
+    "Position",
+    "bring_to_template",
+    "clean_signal",
+    "displacement",
+    "draw_position",
+    "invert",
+    "native_grid",
+    "reference_image",
+    "scan_native",
+]

@@ -1,0 +1,293 @@
+"""A travelling-subjects cohort with known truth, written as a folder with a matched.csv.
+
+Every subject lies in every scanner. Random numbers come from streams named by (seed, what,
+subject, scanner), so that a scan does not depend on how many others are asked for.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import harmobench
+from harmobench.cohort import Progress, no_progress
+from harmobench.errors import SettingsError
+from harmobench.imaging.volume import write_image
+from harmobench.imaging.warp import write_field
+from harmobench.phantom import anatomy as anatomy_model
+from harmobench.phantom import scan as scan_model
+from harmobench.phantom.anatomy import Anatomy, Subject, make_anatomy, make_subject, template
+from harmobench.phantom.deformation import Deformation, random_diffeomorphism
+from harmobench.phantom.scan import (
+    NativeScan,
+    bring_to_template,
+    draw_position,
+    reference_image,
+    scan_native,
+)
+from harmobench.phantom.scanners import REFERENCE, Scanner, choose_scanners
+from harmobench.phantom.signal import TISSUES
+from harmobench.phantom.truth import (
+    LABELS,
+    STEPS,
+    Truth,
+    effects,
+    region_labels,
+    scanner_means,
+    stored_fractions,
+    volumes,
+    write_truth,
+)
+
+DEFORMATION_SIGMA, DEFORMATION_RMS = 16.0, 5.0  # mm, of the subject's velocity field
+STREAMS = {"subject": 0, "anatomy": 1, "deformation": 2, "position": 3, "scan": 4, "bias": 5}
+COLUMNS = (
+    "subject,scanner,image,mask,group,age,sex,native_image,to_native,truth_csf,truth_gm,truth_wm,"
+    "truth_labels,truth_to_native,truth_image"
+).split(",")
+MASK = "mask.nii.gz"
+
+
+def stream(seed: int, what: str, *numbers: int) -> np.random.Generator:
+    """Random numbers of one purpose, independent of all others."""
+    return np.random.default_rng([seed, STREAMS[what], *numbers])
+
+
+@dataclass(frozen=True)
+class Job:
+    """One subject to simulate: all that a worker needs."""
+
+    out: Path
+    number: int
+    scanners: tuple[Scanner, ...]
+    resolution: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a worker hands back: the manifest's rows and the true volumes of one subject."""
+
+    rows: list[dict[str, str]]
+    truths: list[Truth]
+    subject: Subject
+
+
+def simulate(
+    out: Path,
+    subjects: int,
+    scanners: int,
+    resolution: float,
+    seed: int,
+    progress: Progress = no_progress,
+    workers: int = 1,
+) -> Path:
+    """Simulate a matched cohort with known truth.
+
+    Parameters
+    ----------
+    out
+        Folder to make; it must be empty or not exist.
+    subjects
+        At least 2.
+    scanners
+        2 to 7, in the order of `scanners.SCANNERS`.
+    resolution
+        Voxel size of all images, mm: 1, 2, ... 8, as nilearn makes the template.
+    seed
+        Everything follows from it: two calls write the same bytes.
+    progress
+        Called with (scans done, scans in all, what).
+    workers
+        Processes; the result does not depend on it.
+
+    Returns
+    -------
+    Path
+        out/matched.csv. Beside it: `truth.csv`, `truth.json` and the images, as `COLUMNS` names
+        them. `to_native` is the inverse of the registration that made RAW, residual included;
+        `truth_to_native` is the deformation itself.
+
+    Raises
+    ------
+    SettingsError
+        Numbers that cannot be used, or a folder that is not empty.
+    """
+    chosen = check_settings(out, subjects, scanners, resolution, seed, workers)
+    base = template(resolution)
+    out.mkdir(parents=True, exist_ok=True)
+    write_image(out / MASK, base.brain, base.grid)
+    jobs = [Job(out, n, chosen, resolution, seed) for n in range(subjects)]
+    done = []
+    for finished in _run(jobs, workers):
+        done.append(finished)
+        name = f"simulated subject {finished.subject.name}"
+        progress(len(done) * scanners, subjects * scanners, name)
+    _write_tables(out, done)
+    _write_json(out / "truth.json", jobs, done)
+    return write_manifest(out, [row for d in done for row in d.rows], COLUMNS)
+
+
+def check_settings(
+    out: Path, subjects: int, scanners: int, resolution: float, seed: int, workers: int
+) -> tuple[Scanner, ...]:
+    """Refuse settings that cannot be used, before anything is written."""
+    chosen = choose_scanners(scanners)
+    if subjects < 2:
+        raise SettingsError(f"expected at least 2 subjects, found {subjects}: a cohort has several")
+    if not (1.0 <= resolution <= 8.0 and float(resolution).is_integer()):
+        raise SettingsError(f"expected a resolution of 1, 2, ... 8 mm, found {resolution:g} mm")
+    if seed < 0:
+        raise SettingsError(f"expected a seed of 0 or more, found {seed}")
+    if workers < 1:
+        raise SettingsError(f"expected at least 1 worker, found {workers}")
+    refuse_full(out)
+    return chosen
+
+
+def refuse_full(out: Path) -> None:
+    """Refuse a folder with something in it.
+
+    Raises
+    ------
+    SettingsError
+        `out` is a file, or not empty.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        raise SettingsError(f"expected an empty folder for the cohort, found files in {out}")
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"expected a folder for the cohort, found a file at {out}")
+
+
+def _run(jobs: Sequence[Job], workers: int) -> Iterator[Done]:
+    if workers == 1:
+        yield from map(simulate_subject, jobs)
+        return
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
+        yield from pool.map(simulate_subject, jobs)
+
+
+def simulate_subject(job: Job) -> Done:
+    """Simulate and write all scans of one subject."""
+    person, body, shape = draw_subject(job.number, job.resolution, job.seed)
+    write_image(job.out / _truth_image(person), reference_image(body), body.base.grid)
+    done = Done([], [], person)
+    for index, scanner in enumerate(job.scanners):
+        position = draw_position(shape, stream(job.seed, "position", job.number, index))
+        own = stream(job.seed, "scan", job.number, index)
+        shared = stream(job.seed, "bias", index)
+        scan = scan_native(body, position, scanner, job.resolution, own, shared)
+        raw = bring_to_template(scan, position, body.base.points, body.base.brain)
+        row = _row(person, scanner)
+        write_image(job.out / row["image"], raw, body.base.grid)
+        done.rows.append(row)
+        done.truths.extend(_write_scan(job.out, row, scan))
+    return done
+
+
+def draw_subject(number: int, resolution: float, seed: int) -> tuple[Subject, Anatomy, Deformation]:
+    """Return person, anatomy on the template grid and deformation of subject `number` (from 0)."""
+    person = make_subject(number, stream(seed, "subject", number))
+    body = make_anatomy(person, template(resolution), stream(seed, "anatomy", number))
+    rng = stream(seed, "deformation", number)
+    return person, body, random_diffeomorphism(rng, DEFORMATION_SIGMA, DEFORMATION_RMS)
+
+
+def _truth_image(person: Subject) -> str:
+    return f"truth/sub-{person.name}_desc-scannerfree_T1w.nii.gz"
+
+
+def _row(person: Subject, scanner: Scanner) -> dict[str, str]:
+    name = f"sub-{person.name}_ses-{scanner.name}"
+    row = {
+        "subject": person.name,
+        "scanner": scanner.name,
+        "image": f"raw/{name}_desc-raw_T1w.nii.gz",
+        "mask": MASK,
+        "group": person.group,
+        "age": f"{person.age:g}",
+        "sex": person.sex,
+        "native_image": f"native/{name}_T1w.nii.gz",
+        "to_native": f"native/{name}_to_native.nii.gz",
+        "truth_labels": f"truth/{name}_labels.nii.gz",
+        "truth_to_native": f"truth/{name}_to_native.nii.gz",
+        "truth_image": _truth_image(person),
+    }
+    return row | {f"truth_{t}": f"truth/{name}_{t}.nii.gz" for t in ("csf", "gm", "wm")}
+
+
+def _write_scan(out: Path, row: Mapping[str, str], scan: NativeScan) -> list[Truth]:
+    write_image(out / row["native_image"], scan.image, scan.grid)
+    write_field(out / row["to_native"], scan.registered, scan.grid)
+    write_field(out / row["truth_to_native"], scan.to_template, scan.grid)
+    for name, steps in stored_fractions(scan.tissues).items():
+        write_image(out / row[f"truth_{name}"], steps, scan.grid, scale=1 / STEPS)
+    labels = region_labels(scan.tissues, scan.points)
+    write_image(out / row["truth_labels"], labels, scan.grid)
+    who = (row["subject"], row["scanner"])
+    return volumes(scan.tissues, scan.points, labels, scan.grid.voxel_ml, *who)
+
+
+def write_manifest(
+    out: Path, rows: Sequence[Mapping[str, str]], columns: Sequence[str]
+) -> Path:
+    """Write matched.csv, paths relative to it."""
+    path = out / "matched.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def _write_tables(out: Path, done: Sequence[Done]) -> None:
+    scans = [truth for d in done for truth in d.truths]
+    rows = scans + scanner_means(scans)
+    groups = {d.subject.name: d.subject.group for d in done}
+    write_truth(out / "truth.csv", rows + effects(rows, groups, anatomy_model.GROUPS))
+
+
+def _write_json(path: Path, jobs: Sequence[Job], done: Sequence[Done]) -> None:
+    text = json.dumps(_parameters(jobs[0], done), indent=2, sort_keys=True)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _parameters(job: Job, done: Sequence[Done]) -> dict[str, Any]:
+    groups = anatomy_model.GROUPS
+    return {
+        "program": f"harmobench {harmobench.__version__}",
+        "seed": job.seed,
+        "resolution_mm": job.resolution,
+        "scanners": [asdict(s) for s in job.scanners],
+        "reference_protocol": asdict(REFERENCE),
+        "tissues": {name: asdict(t) for name, t in TISSUES.items()},
+        "subjects": [asdict(d.subject) for d in done],
+        "group": {"column": "group", "first": groups[0], "second": groups[1]},
+        "designed_effects": {
+            name: dict(zip(groups, means, strict=True)) | {"sd": sd}
+            for name, (means, sd) in anatomy_model.DISEASE.items()
+        },
+        "labels": LABELS,
+        "deformation": {"velocity_sigma_mm": DEFORMATION_SIGMA, "velocity_rms_mm": DEFORMATION_RMS},
+        "head_position": {
+            "rotation_sd_degrees": scan_model.ROTATION,
+            "shift_sd_mm": scan_model.SHIFT,
+        },
+        "residual_warp": {
+            "velocity_sigma_mm": scan_model.RESIDUAL_SIGMA,
+            "rms_mm": scan_model.RESIDUAL_RMS,
+        },
+        "residual_bias_share": scan_model.RESIDUAL_BIAS,
+        "boundary_noise": {
+            "sigma_mm": anatomy_model.BOUNDARY_SIGMA,
+            "sd_log_odds": anatomy_model.BOUNDARY,
+        },
+    }

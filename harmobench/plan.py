@@ -1,0 +1,440 @@
+"""From a job to tasks: pure data, made and shown without computing anything.
+
+A task's key is a Merkle hash of all that its result depends on: the keys of the tasks it needs,
+file contents at the leaves, its plugin's source, the kernel's, library versions, parameters, seed,
+device and threads. A plan is made anew when tasks have failed: what can still be scored without
+them is scored, under keys that say so, and what cannot becomes a gap with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harmobench.base import Stateless
+from harmobench.folds import Split, split
+from harmobench.job import Job
+from harmobench.parts import Part
+from harmobench.store import hash_file, merkle
+
+NEEDS_TISSUE = "tissue"
+TISSUE_SEGMENTER = "hmrf"  # whatever --segmenters says: RAVEL's control voxels stay the same
+
+
+@dataclass(frozen=True)
+class Task:
+    """One unit of work.
+
+    Attributes
+    ----------
+    key
+        Where its result lies in the store.
+    kind
+        space, image, fit, tissue, segment, measure, summary, merge, score or picture: the name of
+        the function in `harmobench.tasks` that does it.
+    needs
+        Role to the key of another task.
+    args
+        Plain data: method, tool, metric, subject, scanner, fold, repeat, ... as the kind has it.
+    heavy
+        Trains: holds the TRAIN resource of a worker, and the GPU where there is one.
+    """
+
+    key: str
+    kind: str
+    needs: Mapping[str, str]
+    args: Mapping[str, Any]
+    heavy: bool = False
+
+    @property
+    def label(self) -> str:
+        """What to show a person."""
+        shown = ("method", "tool", "metric", "subject", "scanner", "fold")
+        parts = [str(self.args[name]) for name in shown if self.args.get(name) not in (None, "")]
+        return " ".join([self.kind, *parts])
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Scores that cannot be had, and why.
+
+    Attributes
+    ----------
+    args
+        method, metric, tool, repeat, subject, scanner, reference_scanner.
+    status, reason
+        As the rows will have them.
+    """
+
+    args: Mapping[str, Any]
+    status: str
+    reason: str
+
+
+@dataclass
+class Plan:
+    """Tasks in an order in which each comes after what it needs.
+
+    Attributes
+    ----------
+    tasks
+        By key.
+    gaps
+        Scores that cannot be had.
+    images
+        (method, repeat, subject, scanner) to the task that makes the image.
+    """
+
+    tasks: dict[str, Task] = field(default_factory=dict)
+    gaps: list[Gap] = field(default_factory=list)
+    images: dict[tuple[str, int, str, str], str] = field(default_factory=dict)
+
+    def of_kind(self, kind: str) -> list[Task]:
+        """Tasks of one kind, in order."""
+        return [task for task in self.tasks.values() if task.kind == kind]
+
+
+def make_plan(job: Job, failed: Mapping[str, str] | None = None) -> Plan:
+    """Plan a job around tasks that are known to fail.
+
+    Parameters
+    ----------
+    job
+        What to do.
+    failed
+        Key of each failed task to its reason.
+    """
+    planner = _Planner(job, dict(failed or {}))
+    planner.everything()
+    return planner.plan
+
+
+class _Planner:
+    """Adds tasks to a plan, each once, and remembers which cannot be done."""
+
+    def __init__(self, job: Job, failed: dict[str, str]) -> None:
+        self.job = job
+        self.broken = failed
+        self.plan = Plan()
+        self.rows = {(row["subject"], row["scanner"]): row for row in job.scans}
+        self.cohort = job.cohort()
+        self.metric_traits = {part.name: _traits(part) for part in job.metrics}
+        self.base = [job.kernel, dict(job.environment)]
+
+    def everything(self) -> None:
+        for part in self.job.methods:
+            for repeat in self.repeats(part):
+                for scan in self.rows:
+                    self.plan.images[part.name, repeat, *scan] = self.image(part, repeat, *scan)
+        for part in self.job.methods:
+            for repeat in self.repeats(part):
+                for metric in self.job.metrics:
+                    self.metric(part, repeat, metric)
+                if repeat == 0:
+                    for scan in self.rows:
+                        self.picture(part, *scan)
+
+    def repeats(self, part: Part) -> range:
+        return range(len(self.job.folds) if part.needs["folds"] else 1)
+
+    def add(
+        self,
+        kind: str,
+        needs: Mapping[str, str],
+        args: Mapping[str, Any],
+        *identity: Any,
+        heavy: bool = False,
+    ) -> str:
+        key = merkle(kind, self.base, sorted(needs.items()), *identity)
+        reason = next((self.broken[k] for k in needs.values() if k in self.broken), None)
+        if key in self.broken:
+            return key
+        if reason is not None:
+            self.broken[key] = reason
+        else:
+            self.plan.tasks.setdefault(key, Task(key, kind, dict(needs), dict(args), heavy))
+        return key
+
+    # --- images -------------------------------------------------------------------------------
+
+    def space(self) -> str:
+        masks = sorted({row["hashes"][row["mask"]] for row in self.job.scans if row["mask"]})
+        grid = self.cohort.scans[0].grid
+        where = [list(grid.shape), [round(x, 6) for x in grid.matrix]]
+        return self.add("space", {}, {}, self.job.atlas["digest"], where, masks)
+
+    def image(self, part: Part, repeat: int, subject: str, scanner: str) -> str:
+        if part.name == "raw":
+            repeat = 0
+        row = self.rows[subject, scanner]
+        needs = {"space": self.space()}
+        identity: list[Any] = [part.identity]
+        if part.images:
+            identity.append(hash_file(Path(part.images[f"{subject}|{scanner}"])))
+        elif part.name == "raw":
+            identity.append(row["hashes"][row["image"]])
+        else:
+            needs |= self.inputs(part, subject, scanner)
+            needs["raw"] = self.raw(subject, scanner)
+            if not part.individual:
+                fold = self.fold_of(part, repeat, subject)
+                needs["fit"] = self.fit(part, repeat, fold)
+            identity.append([subject, scanner, self.labels(part, row["values"])])
+        args = {
+            "method": part.name,
+            "subject": subject,
+            "scanner": scanner,
+            "repeat": repeat,
+            "fold": self.fold_of(part, repeat, subject),
+        }
+        return self.add("image", needs, args, *identity)
+
+    def fold_of(self, part: Part, repeat: int, subject: str) -> int:
+        return int(self.job.folds[repeat][subject]) if part.needs["folds"] else -1
+
+    def raw(self, subject: str, scanner: str) -> str:
+        return self.image(self.job.part("methods", "raw"), 0, subject, scanner)
+
+    def inputs(self, part: Part, subject: str, scanner: str) -> dict[str, str]:
+        found = {}
+        for name in part.needs["inputs"]:
+            if name == NEEDS_TISSUE:
+                found[f"input:{name}"] = self.tissue(subject, scanner)
+            else:
+                found[f"input:{name}"] = self.image(
+                    self.job.part("methods", name), 0, subject, scanner
+                )
+        return found
+
+    def tissue(self, subject: str, scanner: str) -> str:
+        row = self.rows[subject, scanner]
+        path = row["values"].get("tissue", "")
+        args = {"subject": subject, "scanner": scanner}
+        if path:
+            return self.add("tissue", {"space": self.space()}, args, row["hashes"][path])
+        raw = self.raw(subject, scanner)
+        tool = self.job.part("segmenters", TISSUE_SEGMENTER)
+        probabilities = self.segment(tool, "raw", raw, subject, scanner, "template")
+        return self.add("tissue", {"segmentation": probabilities}, args)
+
+    def fit(self, part: Part, repeat: int, fold: int) -> str:
+        if part.needs["folds"]:
+            parts = split(self.cohort, self.job.folds[repeat], fold)
+        else:
+            parts = Split((), (), self.cohort.subjects)
+        needs = {"space": self.space()}
+        used: list[Any] = []
+        for role, subjects in (("train", parts.training), ("validation", parts.validation)):
+            for scan in self.cohort.select(subjects).scans:
+                where = f"{scan.subject}|{scan.scanner}"
+                needs[f"{role}:{where}"] = self.raw(scan.subject, scan.scanner)
+                for name, key in self.inputs(part, scan.subject, scan.scanner).items():
+                    needs[f"{name}:{where}"] = key
+                used.append([role, scan.subject, scan.scanner, self.labels(part, scan.values)])
+        args = {
+            "method": part.name,
+            "repeat": repeat,
+            "fold": fold,
+            "seed": seed_of(self.job.seed, part.name, repeat, fold),
+            "training": list(parts.training),
+            "validation": list(parts.validation),
+        }
+        job = self.job
+        return self.add(
+            "fit",
+            needs,
+            args,
+            part.identity,
+            used,
+            args["seed"],
+            job.device if part.needs["gpu"] else "cpu",
+            job.threads,
+            job.target if part.needs["target"] else None,
+            dict(job.group) if job.group and part.needs["group"] else None,
+            list(job.covariates) if part.needs["covariates"] else None,
+            heavy=bool(part.needs["gpu"]),
+        )
+
+    def labels(self, part: Part, values: Mapping[str, str]) -> list[str]:
+        names: list[str] = []
+        if part.needs["covariates"]:
+            names += self.job.covariates
+        if part.needs["group"] and self.job.group:
+            names.append(self.job.group["column"])
+        return [values.get(name, "") for name in names]
+
+    # --- what metrics read --------------------------------------------------------------------
+
+    def segment(
+        self, tool: Part, method: str, image: str, subject: str, scanner: str, space: str
+    ) -> str:
+        row = self.rows[subject, scanner]
+        identity: list[Any] = [tool.identity, space]
+        args = {"tool": tool.name, "method": method, "subject": subject, "scanner": scanner}
+        if space == "native":
+            identity.append(row["hashes"][row["values"]["to_native"]])
+        needs = {"image": image, "space": self.space()}
+        return self.add("segment", needs, {**args, "space": space}, *identity)
+
+    def measure(self, tool: Part, method: str, subject: str, scanner: str) -> str | None:
+        folder = Path(self.job.freesurfer or "")
+        files = tool.build().sources(folder, method, subject, scanner)
+        if not files:
+            return None
+        args = {
+            "tool": tool.name,
+            "method": method,
+            "subject": subject,
+            "scanner": scanner,
+            "files": [str(file) for file in files],
+        }
+        hashes = [[file.name, hash_file(file)] for file in files]
+        return self.add("measure", {}, args, tool.identity, hashes)
+
+    def picture(self, part: Part, subject: str, scanner: str) -> str | None:
+        image = self.plan.images[part.name, 0, subject, scanner]
+        args = {"method": part.name, "subject": subject, "scanner": scanner}
+        needs = {"image": image, "space": self.space()}
+        return self.add("picture", needs, args)
+
+    # --- scores -------------------------------------------------------------------------------
+
+    def metric(self, part: Part, repeat: int, metric: Part) -> None:
+        traits = self.metric_traits[metric.name]
+        for tool, reason in self.tools(traits):
+            read = {}
+            for scan in self.rows:
+                where = self.gap_args(part, repeat, metric, tool.name if tool else "", scan)
+                if reason:
+                    self.plan.gaps.append(Gap(where, "not_measured", reason))
+                    continue
+                key = self.reads(part, repeat, tool, traits, scan)
+                if key is None:
+                    why = f"no {tool.name if tool else ''} folder of this scan was found"
+                    self.plan.gaps.append(Gap(where, "not_measured", why))
+                elif key in self.broken:
+                    self.plan.gaps.append(Gap(where, "failed", self.broken[key]))
+                else:
+                    read[scan] = key
+            self.scores(part, repeat, metric, tool, traits, read)
+
+    def tools(self, traits: Mapping[str, Any]) -> list[tuple[Part | None, str]]:
+        if traits["reads"] == "image":
+            return [(None, "")]
+        if traits["reads"] == "segmentation":
+            tools: list[tuple[Part | None, str]] = [(tool, "") for tool in self.job.segmenters]
+            return tools or [(None, "no segmenter was asked for (--segmenters)")]
+        tools = [(tool, "") for tool in self.job.morphometry]
+        return tools or [(None, "no folder of FreeSurfer results was named (--freesurfer)")]
+
+    def reads(
+        self,
+        part: Part,
+        repeat: int,
+        tool: Part | None,
+        traits: Mapping[str, Any],
+        scan: tuple[str, str],
+    ) -> str | None:
+        image = self.plan.images[part.name, repeat, *scan]
+        if traits["reads"] == "image" or tool is None:
+            return image
+        if traits["reads"] == "segmentation":
+            return self.segment(tool, part.name, image, *scan, self.space_of(traits))
+        return self.measure(tool, part.name, *scan)
+
+    def space_of(self, traits: Mapping[str, Any]) -> str:
+        return "native" if traits["space"] == "native" and self.job.native else "template"
+
+    def gap_args(
+        self, part: Part, repeat: int, metric: Part, tool: str, scan: tuple[str, str]
+    ) -> dict[str, Any]:
+        return {
+            "method": part.name,
+            "metric": metric.name,
+            "tool": tool,
+            "repeat": repeat,
+            "subject": scan[0],
+            "scanner": scan[1],
+        }
+
+    def scores(
+        self,
+        part: Part,
+        repeat: int,
+        metric: Part,
+        tool: Part | None,
+        traits: Mapping[str, Any],
+        read: Mapping[tuple[str, str], str],
+    ) -> None:
+        if not read:
+            return
+        args = {
+            "method": part.name,
+            "metric": metric.name,
+            "tool": tool.name if tool else "",
+            "repeat": repeat,
+            "space": self.space_of(traits),
+        }
+        shared: dict[str, str] = {"space": self.space()}
+        if traits["prepares"]:
+            shared["state"] = self.state(args, metric, read)
+        if traits["level"] == "cohort":
+            self.score(args, metric, shared, read)
+            return
+        for subject in self.cohort.subjects:
+            own = {scan: key for scan, key in read.items() if scan[0] == subject}
+            enough = 2 if traits["level"] == "pair" else 1
+            if len(own) >= enough:
+                self.score({**args, "subject": subject}, metric, shared, own)
+
+    def state(
+        self, args: Mapping[str, Any], metric: Part, read: Mapping[tuple[str, str], str]
+    ) -> str:
+        space = self.space()
+        summaries = {}
+        for scan, key in read.items():
+            needs = {"read": key, "space": space}
+            own = {**args, "subject": scan[0], "scanner": scan[1]}
+            summaries[_where(scan)] = self.add("summary", needs, own, metric.identity)
+        return self.add("merge", {**summaries, "space": space}, args, metric.identity)
+
+    def score(
+        self,
+        args: Mapping[str, Any],
+        metric: Part,
+        shared: Mapping[str, str],
+        read: Mapping[tuple[str, str], str],
+    ) -> None:
+        needs = dict(shared)
+        for scan, key in read.items():
+            needs[f"read:{_where(scan)}"] = key
+            needs[f"raw:{_where(scan)}"] = self.raw(*scan)
+        order = [_where(scan) for scan in read]
+        key = self.add(
+            "score", needs, {**args, "order": order}, metric.identity, order, args["space"]
+        )
+        if key in self.broken:
+            for subject, scanner in read:
+                where = {**args, "subject": subject, "scanner": scanner}
+                self.plan.gaps.append(Gap(where, "failed", self.broken[key]))
+
+
+def _where(scan: tuple[str, str]) -> str:
+    return f"{scan[0]}|{scan[1]}"
+
+
+def _traits(part: Part) -> dict[str, Any]:
+    metric = part.build()
+    return {
+        "level": metric.level,
+        "reads": metric.reads,
+        "space": getattr(metric, "space", "template"),
+        "prepares": getattr(type(metric), "prepare", None) is not Stateless.prepare,
+    }
+
+
+def seed_of(seed: int, method: str, repeat: int, fold: int) -> int:
+    """Seed of one fit: follows the run's seed, method, repeat and fold."""
+    return int(merkle("seed", seed, method, repeat, fold)[:8], 16)

@@ -1,0 +1,52 @@
+"""What a result depends on beside its inputs: code and library versions."""
+
+from __future__ import annotations
+
+import platform
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from harmobench.registry import hash_files
+
+# Libraries whose arithmetic ends up in results; their versions are part of every task's key.
+NUMERICAL = (
+    "numpy",
+    "scipy",
+    "nibabel",
+    "scikit-image",
+    "scikit-learn",
+    "statsmodels",
+    "pingouin",
+    "pandas",
+    "torch",
+    "antspyx",
+    "nilearn",
+)
+# Kernel modules that only command, order, show or name: a change in them changes no number.
+NOT_COMPUTING = ("cli.py", "runner.py", "registry.py", "provenance.py", "testing.py", "demo.py")
+ROOMS = ("methods", "metrics", "reports")
+
+
+@lru_cache(maxsize=1)
+def environment() -> dict[str, str]:
+    """Version of Python and of each numerical library that is installed."""
+    found = {"python": platform.python_version()}
+    for name in NUMERICAL:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@lru_cache(maxsize=1)
+def kernel_digest() -> str:
+    """SHA-256 of the kernel's computing code."""
+    root = Path(__file__).parent
+    files = [
+        path
+        for path in sorted(root.rglob("*.py"))
+        if path.relative_to(root).parts[0] not in (*NOT_COMPUTING, *ROOMS)
+    ]
+    return hash_files(files, root)

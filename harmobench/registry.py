@@ -1,0 +1,191 @@
+"""Plugins by entry point: what is installed, where it comes from, and what is broken."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from harmobench.errors import PluginError, SettingsError
+
+KINDS = (
+    "methods",
+    "measure_methods",
+    "metrics",
+    "statistics",
+    "segmenters",
+    "morphometry",
+    "reports",
+    "commands",
+)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One entry point.
+
+    Attributes
+    ----------
+    name
+        What users type.
+    kind
+        One of `KINDS`.
+    target
+        "module:Class".
+    distribution
+        Name and version of the package that brings it.
+    """
+
+    name: str
+    kind: str
+    target: str
+    distribution: str
+
+    def load(self) -> Any:
+        """Import the class.
+
+        Raises
+        ------
+        PluginError
+            It cannot be imported; the reason is in the text.
+        """
+        module, _, attribute = self.target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            raise PluginError(
+                f"plugin '{self.name}' ({self.target}, from {self.distribution}) is broken: "
+                f"{type(error).__name__}: {error}. Mend or uninstall {self.distribution}; "
+                "after changing a package's entry points, install it again"
+            ) from error
+
+    def digest(self) -> str:
+        """SHA-256 of the source of the package that the class stands in."""
+        module = self.target.partition(":")[0]
+        return _source_digest(module)
+
+
+def plugins(kind: str) -> dict[str, Plugin]:
+    """Return every installed plugin of a kind by name, sorted.
+
+    Raises
+    ------
+    PluginError
+        Two distributions bring the same name.
+    """
+    if kind not in KINDS:
+        raise PluginError(f"expected one of {', '.join(KINDS)}, found '{kind}'")
+    found: dict[str, Plugin] = {}
+    for point in entry_points(group=f"harmobench.{kind}"):
+        plugin = Plugin(point.name, kind, point.value, _distribution(point))
+        other = found.get(point.name)
+        if other is not None and other != plugin:
+            raise PluginError(
+                f"two packages bring a plugin named '{point.name}' for harmobench.{kind}: "
+                f"{other.distribution} ({other.target}) and {plugin.distribution} "
+                f"({plugin.target}): uninstall one of them"
+            )
+        found[point.name] = plugin
+    return dict(sorted(found.items()))
+
+
+def find(kind: str, name: str) -> Plugin:
+    """Return one plugin.
+
+    Raises
+    ------
+    PluginError
+        No such name; the nearest one is proposed.
+    """
+    known = plugins(kind)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"; is '{near[0]}' meant?" if near else ""
+        raise PluginError(
+            f"expected one of the installed {kind} ({', '.join(known) or 'none'}), "
+            f"found '{name}'{hint}"
+        )
+    return known[name]
+
+
+def build(
+    plugin: Plugin, parameters: Mapping[str, Any] | None = None, preset: str = "default"
+) -> Any:
+    """Construct a plugin with its preset's parameters and the user's over them.
+
+    Raises
+    ------
+    PluginError, SettingsError
+        The plugin is broken, or a parameter is unknown or of the wrong type.
+    """
+    cls = plugin.load()
+    chosen = {**getattr(cls, "presets", {}).get(preset, {}), **(parameters or {})}
+    known = {f.name: f for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
+    for name, value in chosen.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"; is '{near[0]}' meant?" if near else ""
+            raise SettingsError(
+                f"'{plugin.name}' has no parameter '{name}'{hint} "
+                f"It has: {', '.join(known) or 'none'}"
+            )
+        chosen[name] = _fitting(plugin.name, known[name], value)
+    try:
+        return cls(**chosen)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"'{plugin.name}' refused its parameters: {error}") from error
+
+
+def _fitting(plugin: str, field: dataclasses.Field[Any], value: Any) -> Any:
+    default = field.default
+    if isinstance(value, list):
+        value = tuple(value)
+    if default is dataclasses.MISSING or default is None or value is None:
+        return value
+    if isinstance(default, bool) or isinstance(value, bool):
+        good = isinstance(default, bool) and isinstance(value, bool)
+    elif isinstance(default, float) and isinstance(value, int):
+        return float(value)
+    elif isinstance(default, tuple) and not isinstance(value, tuple):
+        return (value,)
+    else:
+        good = isinstance(value, type(default))
+    if not good:
+        raise SettingsError(
+            f"parameter '{plugin}.{field.name}': expected {type(default).__name__} "
+            f"(such as {default!r}), found {type(value).__name__} ({value!r})"
+        )
+    return value
+
+
+def _distribution(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
+
+
+@lru_cache(maxsize=64)
+def _source_digest(module: str) -> str:
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise PluginError(f"expected a Python module '{module}', found none")
+    origin = Path(spec.origin)
+    package = spec.name if spec.submodule_search_locations else spec.parent
+    # A module of its own, outside any package, is all the source there is.
+    files = sorted(origin.parent.rglob("*.py")) if package else [origin]
+    return hash_files(files, origin.parent)
+
+
+def hash_files(files: list[Path], root: Path) -> str:
+    """SHA-256 of files' names below `root` and contents, in order."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()

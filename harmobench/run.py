@@ -1,0 +1,189 @@
+"""A whole run: check, plan, execute around failures, write tables, publish, report."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from harmobench.cohort import Progress
+from harmobench.errors import HarmobenchError, SettingsError
+from harmobench.finish import Run, publish, write_reports, write_results, write_shown
+from harmobench.job import Job, Options
+from harmobench.plan import Plan, Task, make_plan
+from harmobench.resolve import resolve
+from harmobench.results import SCORE_COLUMNS, read_table
+from harmobench.runner import Outcome, connect, run_tasks
+from harmobench.store import Store, write_json, write_text
+
+
+class Watcher(Protocol):
+    """Whoever shows a person how far the run is."""
+
+    def step(self, done: int, total: int, what: str) -> None:
+        """Show progress of what is done in this process."""
+
+    def say(self, text: str) -> None:
+        """Show one line."""
+
+    def start(self, plan: Plan, finished: int) -> None:
+        """Show a plan, of whose tasks some are finished already."""
+
+    def task(self, task: Task, outcome: Outcome) -> None:
+        """Show that a task ended."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to.
+
+    Attributes
+    ----------
+    folder
+        The run folder.
+    report
+        The page to open.
+    failed
+        Scores that could not be had because something failed.
+    computed, reused
+        Tasks done now, and found finished in the store.
+    """
+
+    folder: Path
+    report: Path
+    failed: int
+    computed: int
+    reused: int
+
+
+def run(options: Options, command: str, watcher: Watcher) -> Result:
+    """Run every method on a cohort, score all, and write tables and reports.
+
+    Raises
+    ------
+    HarmobenchError
+        It was refused; then nothing was written.
+    """
+    job = resolve(options, command, watcher.step)
+    _refuse_foreign_folder(options.out)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with _locked(options.out):
+        return _run(options, job, watcher)
+
+
+def _run(options: Options, job: Job, watcher: Watcher) -> Result:
+    folder = options.out.absolute()
+    store = Store(folder / "store")
+    store.sweep()
+    write_json(folder / "run.json", job.to_json())
+    write_text(folder / "cohort.csv", _manifest(job))
+    for note in job.notes:
+        watcher.say(note)
+    failed: dict[str, tuple[Task, str]] = {}
+    counts: dict[str, int] = {}
+    plan = make_plan(job)
+    reused = sum(store.has(key) for key in plan.tasks)
+    watcher.start(plan, reused)
+    with connect(options.workers, options.scheduler, job.device == "cuda") as client:
+        plan = _execute(folder, job, plan, failed, client, _counting(watcher.task, counts))
+    finished = Run(folder, job, plan, store)
+    watcher.say("writing tables, images and the report")
+    write_results(finished, failed)
+    publish(finished)
+    write_shown(finished)
+    written = write_reports(folder, watcher.step)
+    scores = read_table(folder / "scores", SCORE_COLUMNS)
+    bad = int((scores["status"] == "failed").sum())
+    return Result(folder, written[-1], bad, counts.get("done", 0), reused)
+
+
+def _counting(
+    show: Callable[[Task, Outcome], None], counts: dict[str, int]
+) -> Callable[[Task, Outcome], None]:
+    def done(task: Task, outcome: Outcome) -> None:
+        counts[outcome.status] = counts.get(outcome.status, 0) + 1
+        show(task, outcome)
+
+    return done
+
+
+def _execute(
+    folder: Path,
+    job: Job,
+    plan: Plan,
+    failed: dict[str, tuple[Task, str]],
+    client: Any,
+    done: Callable[[Task, Outcome], None],
+) -> Plan:
+    """Execute a plan; after failures, plan again around them until nothing new fails."""
+    while True:
+        reasons = run_tasks(folder, job.run_id, plan.tasks, client, done)
+        if not reasons:
+            return plan
+        failed |= {key: (plan.tasks[key], _named(plan.tasks[key], r)) for key, r in reasons.items()}
+        plan = make_plan(job, {key: reason for key, (_, reason) in failed.items()})
+
+
+def _named(task: Task, reason: str) -> str:
+    return f"{task.label}: {reason}"
+
+
+def _refuse_foreign_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"--out: expected a folder, found a file at {out}")
+    if out.is_dir() and any(out.iterdir()) and not (out / "run.json").is_file():
+        raise SettingsError(
+            f"--out: expected a new or empty folder or one of an earlier run, found other files "
+            f"in {out}: name another folder"
+        )
+    parent = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    if not os.access(parent, os.W_OK):
+        raise SettingsError(f"--out: expected a folder that can be written, found {parent}")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with (folder / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise SettingsError(
+                f"another run is at work in {folder} ({lock.read().strip() or 'unknown'}): "
+                "wait for it, or name another --out"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+        lock.flush()
+        yield
+
+
+def _manifest(job: Job) -> str:
+    import csv
+    import io
+
+    columns = list(dict.fromkeys(name for row in job.scans for name in row["values"]))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["subject", "scanner", "image", "mask", *columns])
+    for row in job.scans:
+        head = [row["subject"], row["scanner"], row["image"], row["mask"]]
+        writer.writerow([*head, *(row["values"].get(name, "") for name in columns)])
+    return out.getvalue()
+
+
+def report(folder: Path, progress: Progress) -> Path:
+    """Write the reports of a finished run again, from its folder alone.
+
+    Raises
+    ------
+    HarmobenchError
+        The folder holds no finished run.
+    """
+    if not folder.is_dir():
+        raise HarmobenchError(f"expected a run folder, found none at {folder}")
+    return write_reports(folder.absolute(), progress)[-1]

@@ -1,0 +1,229 @@
+"""Executes a plan on Dask; tasks pass keys, the run folder holds everything else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harmobench.errors import HarmobenchError, SettingsError
+from harmobench.job import read_job
+from harmobench.plan import Task
+from harmobench.store import Store, write_json, write_text
+
+# One thread a worker, whatever the machine: a task's numbers must not depend on it.
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
+    "MPLBACKEND": "Agg",
+}
+SAMPLE_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended.
+
+    Attributes
+    ----------
+    status
+        "done", "failed", or "skipped" where something it needs failed.
+    reason
+        Why it failed, without paths, process numbers or addresses.
+    """
+
+    key: str
+    status: str
+    reason: str = ""
+
+
+def execute(run: Path, run_id: str, task: Task, *upstream: Outcome) -> Outcome:
+    """Do one task on a worker, unless it is done already or something it needs failed."""
+    from harmobench.tasks import KINDS, Work
+
+    store = Store(run / "store")
+    if store.has(task.key):
+        return Outcome(task.key, "done")
+    if any(outcome.status != "done" for outcome in upstream):
+        return Outcome(task.key, "skipped")
+    try:
+        with store.writing(task.key) as folder, _measured() as cost:
+            KINDS[task.kind](Work(read_job(run, run_id), store, task, folder))
+            write_json(folder / "cost.json", cost())
+        return Outcome(task.key, "done")
+    except Exception as error:  # a plugin may raise anything: it becomes rows with a reason
+        write_text(run / "logs" / f"{task.key[:12]}.log", f"{task.label}\n{traceback.format_exc()}")
+        return Outcome(task.key, "failed", reason_of(error))
+
+
+def reason_of(error: BaseException) -> str:
+    """One line that says why, the same in every run: no path, process number or address."""
+    text = str(error) if isinstance(error, HarmobenchError) else f"{type(error).__name__}: {error}"
+    text = re.sub(r"0x[0-9a-fA-F]+", "0x...", " ".join(text.split()))
+    text = re.sub(r"\b(pid|PID)[ =:]*\d+", r"\1", text)
+    return re.sub(r"(?<![\w<])/(?:[^\s/:,'\"]+/)+([^\s/:,'\"]+)", r"\1", text)
+
+
+@contextlib.contextmanager
+def _measured() -> Iterator[Callable[[], dict[str, float]]]:
+    """Seconds and peak resident memory (MB) of the block, one thread of numerical libraries."""
+    import psutil
+    from threadpoolctl import threadpool_limits
+
+    process = psutil.Process()
+    peak = process.memory_info().rss
+    stop = threading.Event()
+
+    def sample() -> None:
+        nonlocal peak
+        while not stop.wait(SAMPLE_SECONDS):
+            peak = max(peak, process.memory_info().rss)
+
+    start = time.perf_counter()
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+
+    def cost() -> dict[str, float]:
+        highest = max(peak, process.memory_info().rss)
+        return {"seconds": time.perf_counter() - start, "peak_mb": highest / 1e6}
+
+    try:
+        with threadpool_limits(1):
+            yield cost
+    finally:
+        stop.set()
+        thread.join()
+
+
+def run_tasks(
+    run: Path,
+    run_id: str,
+    tasks: Mapping[str, Task],
+    client: Any,
+    done: Callable[[Task, Outcome], None],
+) -> dict[str, str]:
+    """Execute tasks that are not in the store yet; return the reason of each that failed.
+
+    Parameters
+    ----------
+    run, run_id
+        The run folder, on a file system that all workers share, and its job.
+    tasks
+        By key, each after what it needs.
+    client
+        A `distributed.Client`.
+    done
+        Called once for each task that ends.
+    """
+    from distributed import as_completed
+
+    store = Store(run / "store")
+    missing = {key: task for key, task in tasks.items() if not store.has(key)}
+    resources = _resources(client)
+    futures: dict[str, Any] = {}
+    for key, task in missing.items():
+        upstream = [futures[need] for need in task.needs.values() if need in futures]
+        futures[key] = client.submit(
+            execute,
+            run,
+            run_id,
+            task,
+            *upstream,
+            key=key,
+            pure=False,
+            priority=10 if task.heavy else 0,
+            resources=resources if task.heavy else None,
+        )
+    failed: dict[str, str] = {}
+    for future in as_completed(list(futures.values())):
+        outcome = _outcome(future)
+        if outcome.status == "failed":
+            failed[outcome.key] = outcome.reason
+        done(missing[outcome.key], outcome)
+    return failed
+
+
+def _outcome(future: Any) -> Outcome:
+    error = future.exception()
+    if error is None:
+        outcome: Outcome = future.result()
+        return outcome
+    if type(error).__name__ == "KilledWorker":
+        return Outcome(future.key, "failed", "the worker died while doing this (out of memory?)")
+    return Outcome(future.key, "failed", reason_of(error))
+
+
+def _resources(client: Any) -> dict[str, float] | None:
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    declared = [worker.get("resources", {}) for worker in workers]
+    for name in ("GPU", "TRAIN"):
+        if any(resources.get(name, 0) >= 1 for resources in declared):
+            return {name: 1}
+    return None  # workers that were started by hand, without resources
+
+
+@contextlib.contextmanager
+def connect(workers: int | None, scheduler: str | None, gpu: bool) -> Iterator[Any]:
+    """Client of a running scheduler, or of a cluster on this machine that ends with the block.
+
+    Parameters
+    ----------
+    workers
+        Processes to start here, one thread each; the number of cores where not given.
+    scheduler
+        Address of a running scheduler, such as tcp://node1:8786.
+    gpu
+        Whether there is one: exactly one worker then holds it.
+    """
+    from distributed import Client
+
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout="10s")
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"--scheduler: expected a running Dask scheduler at {scheduler}, could not "
+                f"connect: {type(error).__name__}"
+            ) from error
+        with client:
+            yield client
+        return
+    count = workers or os.cpu_count() or 1
+    with _cluster(count, gpu) as cluster, Client(cluster) as client:
+        yield client
+
+
+def _cluster(count: int, gpu: bool) -> Any:
+    import dask
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    dask.config.set(
+        {"distributed.worker.daemon": True, "distributed.admin.low-level-log-length": 0}
+    )
+    spec = {}
+    for index in range(count):
+        resources = {"GPU": 1} if gpu and index == 0 else {} if gpu else {"TRAIN": 1}
+        options = {
+            "nthreads": 1,
+            "memory_limit": 0,
+            "resources": resources,
+            "env": ONE_THREAD,
+            "host": "127.0.0.1",
+            "silence_logs": 40,
+            "dashboard": False,
+        }
+        spec[index] = {"cls": Nanny, "options": options}
+    scheduler = {
+        "cls": Scheduler,
+        "options": {"host": "127.0.0.1", "port": 0, "dashboard": False},
+    }
+    return SpecCluster(workers=spec, scheduler=scheduler, silence_logs=40)

@@ -1,0 +1,126 @@
+"""What a person sees while something runs: progress bars by kind of task, or nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from harmobench.plan import Plan, Task
+    from harmobench.runner import Outcome
+
+WORDS = {
+    "space": "bringing the atlas",
+    "image": "harmonizing",
+    "fit": "training",
+    "tissue": "tissue labels",
+    "segment": "segmenting",
+    "measure": "reading measures",
+    "summary": "summarizing",
+    "merge": "merging",
+    "score": "scoring",
+    "picture": "pictures",
+}
+
+
+class Quiet:
+    """Shows nothing but what must be read: for scripts."""
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+
+    def step(self, done: int, total: int, what: str) -> None:
+        """Show nothing."""
+
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+    def start(self, plan: Plan, finished: int) -> None:
+        """Show nothing."""
+
+    def task(self, task: Task, outcome: Outcome) -> None:
+        """Show failures alone."""
+        if outcome.status == "failed":
+            sys.stderr.write(f"failed: {task.label}: {outcome.reason}\n")
+
+
+class Bars(Quiet):
+    """Progress bars on a terminal; plain lines where there is none."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
+        self.console = Console(highlight=False, soft_wrap=True)
+        self.bars: Progress = Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[what]}"),
+            console=self.console,
+        )
+        self.kinds: dict[str, TaskID] = {}
+        self.stepping: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        """Start the display."""
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the last state on the screen."""
+        self.bars.stop()
+
+    def step(self, done: int, total: int, what: str) -> None:
+        """Show progress of work in this process on one bar that is used again."""
+        if self.stepping is None:
+            self.stepping = self.bars.add_task("preparing", total=total, what="")
+        self.bars.update(self.stepping, completed=done, total=total, what=what[:48])
+
+    def say(self, text: str) -> None:
+        """Show one line above the bars."""
+        self.console.print(text, markup=False)
+
+    def start(self, plan: Plan, finished: int) -> None:
+        """Show a bar for each kind of task."""
+        if finished:
+            self.say(
+                f"{finished} of {len(plan.tasks)} tasks are finished already and are not repeated"
+            )
+        counts = Counter(task.kind for task in plan.tasks.values())
+        for kind in (kind for kind in WORDS if counts[kind]):
+            total = counts[kind]
+            self.kinds[kind] = self.bars.add_task(WORDS[kind], total=total, what="")
+
+    def task(self, task: Task, outcome: Outcome) -> None:
+        """Advance the bar of this kind, and say what failed."""
+        if outcome.status == "failed":
+            self.say(f"failed: {task.label}: {outcome.reason}")
+        if task.kind in self.kinds:
+            label = task.label.partition(" ")[2]
+            self.bars.update(self.kinds[task.kind], advance=1, what=label[:48])

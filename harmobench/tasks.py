@@ -1,0 +1,402 @@
+"""What a worker does: one function a kind of task, each from stored folders to a new folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harmobench.atlas import Atlas, bring_atlas, read_atlas
+from harmobench.cohort import TISSUES, Measure, Scan, Segmentation, no_progress
+from harmobench.errors import MeasurementError, MethodError, PluginError
+from harmobench.imaging.canonical import canonical
+from harmobench.imaging.volume import (
+    BoolArray,
+    FloatArray,
+    Grid,
+    read_grid,
+    read_labels,
+    read_voxels,
+    write_image,
+)
+from harmobench.imaging.warp import carry, read_field
+from harmobench.interface import Cohort, Context, Row
+from harmobench.job import Job
+from harmobench.parts import Part
+from harmobench.plan import Task
+from harmobench.resolve import read_atlas_source
+from harmobench.store import Store, read_json, write_json
+
+PROBABILITY_STEPS = 250  # maps are stored in steps of 1/250, rounded down, so that .8 stays .8
+TISSUE_THRESHOLD = 0.8
+
+
+@dataclass(frozen=True)
+class Work:
+    """A task at work: its job, the store, and the folder to write into."""
+
+    job: Job
+    store: Store
+    task: Task
+    folder: Path
+
+    def need(self, role: str) -> Path:
+        """Folder of a task that this one needs."""
+        return self.store.path(self.task.needs[role])
+
+    @property
+    def args(self) -> Mapping[str, Any]:
+        """The task's arguments."""
+        return self.task.args
+
+    def roles(self, prefix: str) -> dict[str, Path]:
+        """Folders of needs whose role starts with `prefix:`, by "subject|scanner"."""
+        return {
+            role.partition(":")[2]: self.store.path(key)
+            for role, key in self.task.needs.items()
+            if role.startswith(f"{prefix}:")
+        }
+
+    @property
+    def atlas(self) -> Atlas:
+        """The atlas on the cohort's grid."""
+        return read_atlas(self.need("space") / "atlas")
+
+    @property
+    def brain(self) -> Path:
+        """The brain mask that all scans share."""
+        return self.need("space") / "brain.nii.gz"
+
+    @contextmanager
+    def context(self, **more: Any) -> Iterator[Context]:
+        """Context of this task, with a scratch folder that is removed afterwards."""
+        job = self.job
+        with tempfile.TemporaryDirectory(prefix="harmobench-") as scratch:
+            yield Context(
+                seed=int(self.args.get("seed", 0)),
+                atlas=self.atlas,
+                scratch=Path(scratch),
+                device=job.device if self.task.heavy else "cpu",
+                threads=job.threads,
+                progress=no_progress,
+                scanners=job.cohort().scanners,
+                target=job.target,
+                group=job.groups,
+                covariates=job.covariates,
+                **more,
+            )
+
+    def scan(self, subject: str, scanner: str) -> Scan:
+        """Scan as the manifest has it, with the common brain mask."""
+        own = self.job.cohort().scan(subject, scanner)
+        if own is None:
+            raise PluginError(f"no scan of subject {subject} on {scanner}")
+        return replace(own, mask=self.brain)
+
+
+def space(work: Work) -> None:
+    """Bring the atlas to the cohort's grid and intersect all brain masks."""
+    with tempfile.TemporaryDirectory(prefix="harmobench-") as scratch:
+        own = read_atlas_source(work.job.atlas["source"], Path(scratch))
+        cohort = work.job.cohort()
+        grid = cohort.scans[0].grid
+        atlas = bring_atlas(own, grid, work.folder / "atlas")
+    brain = atlas.brain().copy()
+    for path in sorted({scan.mask for scan in cohort.scans if scan.mask is not None}):
+        brain &= read_voxels(path) > 0
+    write_image(work.folder / "brain.nii.gz", brain, grid)
+
+
+def image(work: Work) -> None:
+    """Harmonize one scan and hold the method to its contract."""
+    subject, scanner = work.args["subject"], work.args["scanner"]
+    part = work.job.part("methods", work.args["method"])
+    scan = work.scan(subject, scanner)
+    brain = scan.brain()
+    if part.images:
+        made = read_voxels(Path(part.images[f"{subject}|{scanner}"])) * brain
+    elif part.name == "raw":
+        made = _transformed(part.build(), scan.with_voxels(scan.voxels() * brain), part)
+    else:
+        scan = replace(scan, image=work.need("raw") / "image.nii.gz", inputs=_inputs(work))
+        method = part.build() if part.individual else _load_method(part, work.need("fit") / "model")
+        made = _transformed(method, scan, part)
+    background = check_image(made, brain, part.name)
+    write_image(work.folder / "image.nii.gz", made.astype(np.float32), scan.grid)
+    write_json(work.folder / "image.json", {"background": background, "method": part.name})
+
+
+def _inputs(work: Work) -> dict[str, Path]:
+    return {name: _input_file(folder) for name, folder in work.roles("input").items()}
+
+
+def _input_file(folder: Path) -> Path:
+    tissue = folder / "tissue.nii.gz"
+    return tissue if tissue.is_file() else folder / "image.nii.gz"
+
+
+def _load_method(part: Part, folder: Path) -> Any:
+    return type(part.build()).load(folder)
+
+
+def _transformed(method: Any, scan: Scan, part: Part) -> FloatArray:
+    out = method.transform(scan)
+    if not isinstance(out, Scan) or out.memory is None:
+        raise PluginError(
+            f"method '{part.name}': expected transform to return scan.with_voxels(array), "
+            f"found {type(out).__name__}"
+        )
+    return np.asarray(out.memory)
+
+
+def check_image(voxels: FloatArray, brain: BoolArray, method: str) -> float:
+    """Hold a harmonized image to the contract and return its value outside the brain.
+
+    Raises
+    ------
+    PluginError
+        Another shape, NaN or inf, no contrast in the brain, or several values outside it.
+    """
+    if voxels.shape != brain.shape:
+        raise PluginError(
+            f"method '{method}' returned {voxels.shape} voxels, expected {brain.shape}"
+        )
+    broken = int(np.count_nonzero(~np.isfinite(voxels)))
+    if broken:
+        raise PluginError(f"method '{method}' returned {broken} NaN or inf voxels")
+    inside = voxels[brain]
+    if inside.min() == inside.max():
+        raise PluginError(f"method '{method}' returned one value for the whole brain")
+    outside = voxels[~brain]
+    if outside.size and outside.min() != outside.max():
+        raise PluginError(
+            f"method '{method}' returned several values outside the brain mask "
+            f"({outside.min():g} to {outside.max():g}), expected one"
+        )
+    return float(outside[0]) if outside.size else 0.0
+
+
+def fit(work: Work) -> None:
+    """Train a method on one fold, or on all scans."""
+    args = work.args
+    part = work.job.part("methods", args["method"])
+    train = _cohort(work, "train", args["training"])
+    validation = _cohort(work, "validation", args["validation"]) if args["validation"] else None
+    with work.context() as context:
+        method = part.build().fit(train, validation, context)
+        method.save(work.folder / "model")
+    facts = {
+        "method": part.name,
+        "fold": args["fold"],
+        "repeat": args["repeat"],
+        "seed": args["seed"],
+        "history": list(getattr(method, "history_", [])),
+        "parameters": int(getattr(method, "parameters_", -1)),
+    }
+    write_json(work.folder / "fit.json", facts)
+
+
+def _cohort(work: Work, role: str, subjects: list[str]) -> Cohort:
+    raws = work.roles(role)
+    names = work.job.part("methods", work.args["method"]).needs["inputs"]
+    scans = []
+    for scan in work.job.cohort().select(subjects).scans:
+        where = f"{scan.subject}|{scan.scanner}"
+        inputs = {name: _input_file(work.need(f"input:{name}:{where}")) for name in names}
+        file = raws[where] / "image.nii.gz"
+        scans.append(replace(scan, image=file, mask=work.brain, inputs=inputs))
+    return Cohort(tuple(scans), work.job.source)
+
+
+def tissue(work: Work) -> None:
+    """Tissue labels of RAW: the manifest's, else the built-in segmenter's at p >= .8."""
+    if "segmentation" in work.task.needs:
+        folder = work.need("segmentation")
+        maps = {name: read_voxels(folder / f"{name}.nii.gz") for name in TISSUES}
+        labels = np.zeros(maps["gm"].shape, dtype=np.uint8)
+        for code, name in enumerate(TISSUES, start=1):
+            labels[maps[name] >= TISSUE_THRESHOLD - 1e-6] = code
+        grid = work.scan(work.args["subject"], work.args["scanner"]).grid
+    else:
+        scan = work.scan(work.args["subject"], work.args["scanner"])
+        path = Path(scan.values["tissue"])
+        grid = scan.grid
+        if not read_grid(path).matches(grid):
+            raise MethodError(
+                f"column tissue: expected {grid} for {scan}, found {read_grid(path)} in {path}"
+            )
+        labels = read_labels(path).astype(np.uint8)
+    write_image(work.folder / "tissue.nii.gz", labels, grid)
+
+
+def segment(work: Work) -> None:
+    """Segment one image, in template space or carried to native space."""
+    part = work.job.part("segmenters", work.args["tool"])
+    scan = work.scan(work.args["subject"], work.args["scanner"])
+    voxels = read_voxels(work.need("image") / "image.nii.gz")
+    brain, grid = scan.brain(), scan.grid
+    if work.args["space"] == "native":
+        voxels, brain, grid = to_native(voxels, brain, grid, Path(scan.values["to_native"]))
+    mask_path = work.folder / "mask.nii.gz"
+    write_image(mask_path, brain, grid)
+    given = replace(scan, image=mask_path, mask=mask_path).with_voxels(canonical(voxels, brain))
+    with work.context() as context:
+        maps = part.build().segment(given, context)
+    for name in TISSUES:
+        probability = _checked_map(maps, name, brain, part.name)
+        steps = np.floor(probability * PROBABILITY_STEPS + 1e-4).astype(np.uint8)
+        write_image(work.folder / f"{name}.nii.gz", steps, grid, scale=1 / PROBABILITY_STEPS)
+    mask_path.unlink()
+
+
+def to_native(
+    voxels: FloatArray, brain: BoolArray, grid: Grid, to_native: Path
+) -> tuple[FloatArray, BoolArray, Grid]:
+    """Carry a template-space image (linear) and mask (nearest) to native space.
+
+    Every method goes the same way, RAW too (paper, section 2.5). Voxels outside the brain are
+    filled from the nearest brain voxel first, so that no background bleeds into the edge.
+
+    Raises
+    ------
+    MeasurementError
+        The brain does not reach the native grid: the field is of another image.
+    """
+    from scipy import ndimage
+
+    field, native = read_field(to_native)
+    nearest = ndimage.distance_transform_edt(~brain, return_distances=False, return_indices=True)
+    filled = voxels[tuple(nearest)]
+    mask = carry(brain, grid, field, native, "nearest") > 0.5
+    if not mask.any():
+        raise MeasurementError(
+            f"expected the way back to native space in {to_native.name}, found one that brings no "
+            "voxel of the brain there: is it of another image?"
+        )
+    return carry(filled, grid, field, native) * mask, mask, native
+
+
+def _checked_map(maps: Any, name: str, brain: BoolArray, tool: str) -> FloatArray:
+    if name not in maps:
+        raise MeasurementError(f"segmenter '{tool}' returned no map of {name}")
+    probability = np.asarray(maps[name], dtype=np.float32)
+    if probability.shape != brain.shape:
+        raise MeasurementError(
+            f"segmenter '{tool}' returned {probability.shape} voxels, expected {brain.shape}"
+        )
+    if not np.isfinite(probability).all() or probability.min() < -1e-3 or probability.max() > 1.001:
+        raise MeasurementError(f"segmenter '{tool}' returned {name} outside 0 to 1")
+    return np.clip(probability, 0, 1) * brain
+
+
+def measure(work: Work) -> None:
+    """Read region measures of one scan."""
+    files = tuple(Path(text) for text in work.args["files"])
+    found = work.job.part("morphometry", work.args["tool"]).build().measure(files)
+    write_json(work.folder / "measures.json", [dataclasses.asdict(measure) for measure in found])
+
+
+def picture(work: Work) -> None:
+    """Keep one slice along each axis through the middle of the brain."""
+    voxels = read_voxels(work.need("image") / "image.nii.gz")
+    brain = np.asarray(read_voxels(work.brain) > 0)
+    middle = [int(np.median(index)) for index in np.nonzero(brain)]
+    arrays: dict[str, Any] = {}
+    for axis, name in enumerate(("sagittal", "coronal", "axial")):
+        arrays[name] = voxels.take(middle[axis], axis=axis)
+        arrays[f"{name}_brain"] = brain.take(middle[axis], axis=axis)
+    np.savez_compressed(work.folder / "slices.npz", **arrays)
+
+
+def summary(work: Work) -> None:
+    """Summarize one scan for a metric."""
+    metric = work.job.part("metrics", work.args["metric"]).build()
+    where = f"{work.args['subject']}|{work.args['scanner']}"
+    with work.context() as context:
+        state = metric.prepare(_read_scan(work, where, work.need("read")), context)
+    np.savez_compressed(work.folder / "state.npz", **(state or {}))
+
+
+def merge(work: Work) -> None:
+    """Merge the summaries of a method's scans."""
+    metric = work.job.part("metrics", work.args["metric"]).build()
+    folders = [work.store.path(key) for role, key in work.task.needs.items() if role != "space"]
+    with work.context() as context:
+        state = metric.merge([_state(folder) for folder in folders], context)
+    np.savez_compressed(work.folder / "state.npz", **state)
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    with np.load(folder / "state.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+def score(work: Work) -> None:
+    """Score one subject's scans, or a method's."""
+    metric = work.job.part("metrics", work.args["metric"]).build()
+    read, raw = work.roles("read"), work.roles("raw")
+    scans = tuple(_read_scan(work, where, read[where]) for where in work.args["order"])
+    raws = {
+        (scan.subject, scan.scanner): replace(scan, image=raw[where] / "image.nii.gz")
+        for scan, where in zip(scans, work.args["order"], strict=True)
+    }
+    state = _state(work.need("state")) if "state" in work.task.needs else None
+    with work.context(raws=raws) as context:
+        rows = [_checked_row(row, metric, work) for row in metric.score(scans, state, context)]
+    write_json(work.folder / "rows.json", rows)
+
+
+def _read_scan(work: Work, where: str, folder: Path) -> Scan:
+    subject, _, scanner = where.partition("|")
+    scan = work.scan(*_names(work, where, subject, scanner))
+    measures = folder / "measures.json"
+    if measures.is_file():
+        return replace(scan, measures=tuple(Measure(**row) for row in read_json(measures)))
+    if (folder / "gm.nii.gz").is_file():
+        maps = {name: folder / f"{name}.nii.gz" for name in TISSUES}
+        tool, at = str(work.args["tool"]), str(work.args["space"])
+        return replace(scan, segmentation=Segmentation(tool, at, maps))
+    return replace(scan, image=folder / "image.nii.gz")
+
+
+def _names(work: Work, where: str, subject: str, scanner: str) -> tuple[str, str]:
+    for scan in work.job.cohort().scans:  # a name may hold the separator
+        if f"{scan.subject}|{scan.scanner}" == where:
+            return scan.subject, scan.scanner
+    return subject, scanner
+
+
+def _checked_row(row: Row, metric: Any, work: Work) -> dict[str, Any]:
+    name = work.args["metric"]
+    value = row.value
+    if row.status == "ok":
+        if value is None or not np.isfinite(value):
+            raise MeasurementError(f"metric '{name}' gave {value} for {row.structure}")
+        low, high = metric.range
+        slack = 1e-6 * max(1.0, abs(low) if np.isfinite(low) else 1.0)
+        if not low - slack <= value <= high + slack:
+            raise MeasurementError(
+                f"metric '{name}' gave {value:g} for {row.structure}, outside its range "
+                f"{low:g} to {high:g}"
+            )
+    return dataclasses.asdict(row) | {"value": None if value is None else float(value)}
+
+
+KINDS: dict[str, Callable[[Work], None]] = {
+    "space": space,
+    "image": image,
+    "fit": fit,
+    "tissue": tissue,
+    "segment": segment,
+    "measure": measure,
+    "picture": picture,
+    "summary": summary,
+    "merge": merge,
+    "score": score,
+}

@@ -1,0 +1,164 @@
+"""The four networks of CALAMITI (Zuo et al., NeuroImage 2021), for slices of any size.
+
+Slices are (batch, channel, height, width), height and width divisible by 16.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.nn.utils.parametrizations import spectral_norm
+
+SLOPE = 0.01
+import os
+DN=bool(int(os.environ.get('DN','0')))
+GAIN=float(os.environ.get('GAIN','1'))
+LEVELS = 4
+
+
+def block(channels_in: int, channels_out: int, normalize: bool) -> nn.Sequential:
+    """3x3 convolution, instance normalization (affine) where asked for, LeakyReLU 0.01."""
+    convolution = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+    nn.init.kaiming_normal_(convolution.weight, a=SLOPE)
+    nn.init.zeros_(convolution.bias)
+    norm = [nn.InstanceNorm2d(channels_out, affine=True)] if normalize else []
+    return nn.Sequential(convolution, *norm, nn.LeakyReLU(SLOPE, inplace=True))
+
+
+class UNet(nn.Module):
+    """U-Net of four levels below the first, channels doubling from `base`; linear output."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, base: int, normalize: bool
+    ) -> None:
+        super().__init__()
+        widths = [base * 2**level for level in range(LEVELS + 1)]
+        self.down = nn.ModuleList(
+            nn.Sequential(block(a, b, normalize), block(b, b, normalize))
+            for a, b in zip([channels_in, *widths[:-1]], widths, strict=True)
+        )
+        rising = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.up = nn.ModuleList(block(deep, wide, normalize) for deep, wide in rising)
+        self.merge = nn.ModuleList(
+            nn.Sequential(block(2 * wide, wide, normalize), block(wide, wide, normalize))
+            for _, wide in rising
+        )
+        self.out = nn.Conv2d(base, channels_out, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, channels_in, h, w) to (n, channels_out, h, w)."""
+        skips: list[Tensor] = []
+        for level, down in enumerate(self.down):
+            x = down(F.max_pool2d(x, 2) if level else x)
+            skips.append(x)
+        skips.pop()
+        for up, merge in zip(self.up, self.merge, strict=True):
+            x = merge(torch.cat([skips.pop(), up(F.interpolate(x, scale_factor=2))], dim=1))
+        return self.out(x)  # type: ignore[no-any-return]
+
+
+class ThetaEncoder(nn.Module):
+    """A slice to mean and log-variance of its contrast theta.
+
+    It has no normalization layers: they would take out what it is to find. The last convolution is
+    as large as the map that four strides leave of a slice.
+    """
+
+    def __init__(self, shape: tuple[int, int], theta_dim: int) -> None:
+        super().__init__()
+        widths = (1, 32, 64, 128, 128)
+        layers: list[nn.Module] = []
+        for a, b in zip(widths[:-1], widths[1:], strict=True):
+            layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
+        self.features = nn.Sequential(*layers, nn.Conv2d(128, 32, 1), nn.LeakyReLU(SLOPE))
+        self.head = nn.Conv2d(32, 2 * theta_dim, (shape[0] // 16, shape[1] // 16))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, 1, h, w) to mean and log-variance, each (n, theta_dim)."""
+        mean, log_variance = self.head(self.features(x)).float().flatten(1).chunk(2, dim=1)
+        return mean, log_variance
+
+
+class Discriminator(nn.Module):
+    """Whether an anatomy and a scanner belong together: a map of logits.
+
+    Five convolutions with spectral normalization, the first three of stride 2.
+    """
+
+    def __init__(self, beta_channels: int, scanners: int) -> None:
+        super().__init__()
+        widths = (beta_channels + scanners, 16, 64, 64, 16, 1)
+        layers: list[nn.Module] = []
+        for i, (a, b) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+            conv = nn.Conv2d(a, b, 3, stride=2 if i < 3 else 1, padding=1)
+            layers += [spectral_norm(conv), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers[:-1])
+        self.scanners = scanners
+
+    def forward(self, beta: Tensor, label: Tensor) -> Tensor:
+        """Anatomies (n, channels, h, w) and scanner indices (n,) to logits (n, 1, h/8, w/8)."""
+        hot = F.one_hot(label, self.scanners).to(beta.dtype)[:, :, None, None]
+        maps = hot.expand(-1, -1, *beta.shape[2:])
+        return self.layers(torch.cat([beta, maps], dim=1))  # type: ignore[no-any-return]
+
+
+class Decoder(nn.Module):
+    """Anatomy and contrast to a slice."""
+
+    def __init__(self, beta_channels: int, theta_dim: int, base: int) -> None:
+        super().__init__()
+        self.net = UNet(beta_channels + theta_dim, 1, base, normalize=DN)
+
+    def forward(self, beta: Tensor, theta: Tensor) -> Tensor:
+        """(n, beta_channels, h, w) and (n, theta_dim) to (n, 1, h, w)."""
+        maps = theta[:, :, None, None].expand(-1, -1, *beta.shape[2:])
+        return self.net(torch.cat([beta, maps.to(beta.dtype)], dim=1))  # type: ignore[no-any-return]
+
+
+class Sizes(NamedTuple):
+    """What fixes the shapes of all weights.
+
+    Attributes
+    ----------
+    shape
+        Height and width of the slices.
+    scanners
+        How many labels the discriminator tells apart.
+    beta_channels, theta_dim
+        Channels of the anatomy, numbers of the contrast.
+    beta_base, decoder_base
+        Channels of the first level of the two U-Nets.
+    """
+
+    shape: tuple[int, int]
+    scanners: int
+    beta_channels: int = 4
+    theta_dim: int = 2
+    beta_base: int = 8
+    decoder_base: int = 16
+
+
+class Networks(nn.Module):
+    """All four networks of one model."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.beta = UNet(1, sizes.beta_channels, sizes.beta_base, normalize=True)
+        with torch.no_grad(): self.beta.out.weight.mul_(GAIN)
+        self.theta = ThetaEncoder(sizes.shape, sizes.theta_dim)
+        self.decoder = Decoder(sizes.beta_channels, sizes.theta_dim, sizes.decoder_base)
+        self.discriminator = Discriminator(sizes.beta_channels, sizes.scanners)
+
+    def harmonizers(self) -> list[nn.Parameter]:
+        """Weights that odd batches train: all but the discriminator's."""
+        return [p for part in (self.beta, self.theta, self.decoder) for p in part.parameters()]
+
+
+def build(sizes: Sizes, seed: int) -> Networks:
+    """Networks with weights that follow from the seed alone; the global generator is kept."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Networks(sizes)

@@ -1,0 +1,216 @@
+"""CALAMITI as a harmobench method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from harmobench.base import Method
+from harmobench.errors import MethodError, SettingsError
+from harmobench.imaging.volume import BoolArray, FloatArray
+from harmobench.interface import Cohort, Context, Needs, Reference, Scan
+from harmobench.methods.calamiti import slices
+
+CHOICES = {
+    "models": ("each", "one"),
+    "theta": ("random", "mean"),
+    "precision": ("float32", "bfloat16"),
+}
+
+
+@dataclass
+class Calamiti(Method):
+    """Anatomy of the scan, contrast of the target scanner.
+
+    Zuo et al., NeuroImage 2021, as Torbati et al. 2023 (section 2.4) used it: supervised on pairs
+    of each scanner with the target, axial slices, White-Striped input and output. The target's
+    own scans stay White-Striped unless `through_network`; then they are the mean of what all
+    models make of them.
+
+    The preset `quick` is a small fixed budget: small batches, a higher and annealed
+    learning rate, and a first stretch on the pairs of all scanners together before each scanner's
+    own; expect blurred images. `default` and `paper` train each model alone, as published.
+
+    Attributes
+    ----------
+    beta_channels, theta_dim
+        Channels of the anatomy, numbers of the contrast.
+    beta_base, decoder_base
+        Channels of the first level of the two U-Nets.
+    learning_rate, anneal
+        Of Adam; whether it falls to 0 along a half cosine.
+    batch, epochs
+        Matched pairs of slices a batch; passes over all of them.
+    steps
+        Number of batches instead of `epochs`; even ones train the discriminator only.
+    shared_steps
+        Batches on the pairs of all scanners, before each model starts from that.
+    models
+        "each": one model a scanner; "one": one for all scanners, as in Zuo et al.
+    theta
+        "random": contrast of one training image of the target, drawn by the seed; "mean": of all.
+    through_network
+        Send the target's own scans through the networks too.
+    min_brain
+        Slices with less brain than this share of the largest are not trained on.
+    reconstruction, beta_similarity, kl, adversarial, perceptual
+        Weights of the loss.
+    temperature_decay, temperature_floor
+        Gumbel-softmax at exp(-decay batch), at least the floor.
+    vgg_weights
+        safetensors file of VGG16; without it there is no perceptual term.
+    precision
+        "float32" or "bfloat16".
+    """
+
+    beta_channels: int = 4
+    theta_dim: int = 2
+    beta_base: int = 8
+    decoder_base: int = 16
+    learning_rate: float = 4e-4
+    anneal: bool = False
+    batch: int = 8
+    epochs: int = 20
+    steps: int | None = None
+    shared_steps: int = 0
+    models: str = "each"
+    theta: str = "random"
+    through_network: bool = False
+    min_brain: float = 0.1
+    reconstruction: float = 4.0
+    beta_similarity: float = 3e-2
+    kl: float = 1e-7
+    adversarial: float = 3e-2
+    perceptual: float = 4e-2
+    temperature_decay: float = 2e-4
+    temperature_floor: float = 0.5
+    vgg_weights: str = ""
+    precision: str = "float32"
+
+    needs: ClassVar[Needs] = Needs(
+        matched=True, folds=True, target=True, inputs=("whitestripe",), gpu=True
+    )
+    reference: ClassVar[Reference] = Reference(
+        title="Unsupervised MR harmonization by learning disentangled representations using "
+        "information bottleneck theory",
+        authors="Zuo, L. and Dewey, B. E. and Liu, Y. and He, Y. and Newsome, S. D. and "
+        "Mowry, E. M. and Resnick, S. M. and Prince, J. L. and Carass, A.",
+        year=2021,
+        venue="NeuroImage",
+        doi="10.1016/j.neuroimage.2021.118569",
+        key="zuo2021calamiti",
+    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {
+            "learning_rate": 3e-3,
+            "anneal": True,
+            "batch": 2,
+            "shared_steps": 60,
+            "steps": 30,
+        },
+        "default": {},
+        "paper": {},
+    }
+
+    def loss_weights(self) -> dict[str, float]:
+        """Weight of each term of the encoders' and decoder's loss, by its name."""
+        return {
+            "reconstruction": self.reconstruction,
+            "beta": self.beta_similarity,
+            "kl": self.kl,
+            "adversarial": self.adversarial,
+            "perceptual": self.perceptual,
+        }
+
+    def fit(self, train: Cohort, validation: Cohort | None, context: Context) -> Self:
+        """Train one model for each other scanner on its pairs with `context.target`.
+
+        Raises
+        ------
+        MethodError
+            No target, a target without training scans, or no pairs with it.
+        SettingsError
+            A parameter that cannot be used.
+        """
+        from harmobench.methods.calamiti import fitting
+
+        _check(self)
+        target = _target(train, context)
+        fitted = fitting.fit(self, train, target, context)
+        self.target_, self.scanners_ = target, list(train.scanners)
+        self.box_, self.scales_ = list(fitted.box), {k: list(v) for k, v in fitted.scales.items()}
+        self.models_, self.weights_, self.theta_ = fitted.models, fitted.weights, fitted.theta
+        self.history_, self.parameters_ = fitted.history, fitted.parameters
+        self.perceptual_ = Path(self.vgg_weights).name or "off: no VGG16 weights were given"
+        self.device_, self.threads_ = context.device, context.threads
+        return self
+
+    def transform(self, scan: Scan) -> Scan:
+        """Give a scan the target's contrast, in White-Stripe units.
+
+        Outside the brain stands the scan's White-Striped background, one constant.
+
+        Raises
+        ------
+        MethodError
+            No model was trained for the scan's scanner.
+        """
+        own = scan.scanner == self.target_
+        if not own and scan.scanner not in self.models_:
+            known = ", ".join([*sorted(self.models_), f"{self.target_} (the target)"])
+            raise MethodError(
+                f"expected a scanner that CALAMITI was trained on, {known}; found "
+                f"'{scan.scanner}' of {scan}: train with matched scans of it"
+            )
+        voxels, brain = slices.striped(scan)
+        outside = voxels[~brain]
+        if not own or self.through_network:
+            voxels = self._harmonized(voxels, brain, scan.scanner)
+        out = np.where(brain, voxels, outside[0] if outside.size else 0)
+        return scan.with_voxels(out.astype(np.float32))
+
+    def _harmonized(self, voxels: FloatArray, brain: BoolArray, scanner: str) -> FloatArray:
+        from harmobench.methods.calamiti import fitting
+
+        target = scanner == self.target_
+        names = sorted(set(self.models_.values())) if target else [self.models_[scanner]]
+        box = slices.brain_box([brain], tuple(self.box_))
+        kept = brain.any(axis=(0, 1))
+        stack = slices.crop(slices.to_network(voxels, brain, tuple(self.scales_[scanner])), box)
+        stack[kept] = fitting.apply(self, names, stack[kept])
+        out = slices.from_network(stack, tuple(self.scales_[self.target_]))
+        return slices.uncrop(out, box, voxels.shape)
+
+
+def _target(train: Cohort, context: Context) -> str:
+    found = ", ".join(train.scanners)
+    if context.target is None:
+        raise MethodError(f"expected a target scanner, found none: name one of {found} by --target")
+    if context.target not in train.scanners:
+        raise MethodError(
+            f"expected training scans of the target '{context.target}', found those of {found}: "
+            "name one of these by --target, or use fewer folds"
+        )
+    return context.target
+
+
+def _check(method: Calamiti) -> None:
+    for name, known in CHOICES.items():
+        if getattr(method, name) not in known:
+            raise SettingsError(
+                f"expected calamiti.{name} to be one of {', '.join(known)}, "
+                f"found '{getattr(method, name)}'"
+            )
+    lowest = {"beta_channels": 2, "theta_dim": 1, "beta_base": 1, "decoder_base": 1, "batch": 1}
+    lowest |= {"epochs": 1, "shared_steps": 0} | ({} if method.steps is None else {"steps": 2})
+    for name, least in lowest.items():
+        if getattr(method, name) < least:
+            raise SettingsError(
+                f"expected calamiti.{name} of at least {least}, found {getattr(method, name)}"
+            )
+    if not method.learning_rate > 0 or not method.temperature_floor > 0:
+        raise SettingsError("expected calamiti.learning_rate and temperature_floor above 0")

@@ -1,0 +1,217 @@
+"""The alternating training of one model: even batches the discriminator, odd ones the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from harmobench.errors import MethodError
+from harmobench.methods.calamiti import losses
+from harmobench.methods.calamiti.networks import Networks
+from harmobench.methods.calamiti.slices import Indices, Pairs
+
+if TYPE_CHECKING:
+    from harmobench.methods.calamiti.plugin import Calamiti
+
+ROWS = 100  # of a training curve, at most
+History = list[dict[str, float]]
+
+
+class Batch(NamedTuple):
+    """Both images of n matched slices, the first n the scanners', the last n the target's.
+
+    Attributes
+    ----------
+    anatomy
+        (2n, 1, h, w): the slices.
+    contrast
+        (2n, 1, h, w): another slice of each image.
+    label
+        (2n,): index of each image's scanner.
+    """
+
+    anatomy: Tensor
+    contrast: Tensor
+    label: Tensor
+
+
+@contextmanager
+def steady(threads: int) -> Iterator[None]:
+    """Fix what a network's numbers depend on: the thread count and cuDNN's choice of algorithm."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """bfloat16 arithmetic where asked for; weights and losses stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def batches(pairs: Pairs, size: int, rng: np.random.Generator) -> Iterator[Indices]:
+    """Draw batches without end: every pair of slices once an epoch, in a new order each time."""
+    while True:
+        order = rng.permutation(len(pairs))
+        for start in range(0, len(order), size):
+            yield order[start : start + size]
+
+
+def batch_of(images: Tensor, pairs: Pairs, index: Indices, rng: np.random.Generator) -> Batch:
+    """Gather matched slices and, for theta, another slice of the same images."""
+    scans = torch.from_numpy(pairs.scans[index].T.reshape(-1)).to(images.device)
+    labels = torch.from_numpy(pairs.labels[index].T.reshape(-1)).to(images.device)
+    z = torch.from_numpy(np.tile(pairs.z[index], 2)).to(images.device)
+    other = torch.from_numpy(np.tile(pairs.other(index, rng), 2)).to(images.device)
+    return Batch(images[scans, z][:, None], images[scans, other][:, None], labels)
+
+
+def discriminator_loss(
+    networks: Networks, batch: Batch, tau: float, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Tell anatomy with its own scanner's label from anatomy with the other image's."""
+    with torch.no_grad():
+        beta = losses.gumbel_one_hot(networks.beta(batch.anatomy), tau, generator)
+    joint = networks.discriminator(beta, batch.label)
+    marginal = networks.discriminator(beta, batch.label.roll(len(batch.label) // 2))
+    return {"discriminator": (losses.binary(joint, 1) + losses.binary(marginal, 0)) / 2}
+
+
+def harmonizer_losses(
+    networks: Networks,
+    batch: Batch,
+    tau: float,
+    generator: torch.Generator,
+    perceptual: losses.Perceptual | None,
+) -> dict[str, Tensor]:
+    """Every term of the loss of encoders and decoder, without its weight."""
+    beta = losses.gumbel_one_hot(networks.beta(batch.anatomy), tau, generator)
+    mean, log_variance = networks.theta(batch.contrast)
+    theta = losses.sample_theta(mean, log_variance, generator)
+    made = networks.decoder(swap(beta, generator), theta).float()
+    joint = networks.discriminator(beta, batch.label)
+    marginal = networks.discriminator(beta, batch.label.roll(len(batch.label) // 2))
+    terms = {
+        "reconstruction": F.l1_loss(made, batch.anatomy),
+        "beta": F.l1_loss(*beta.chunk(2)),
+        "kl": losses.divergence(mean, log_variance),
+        "adversarial": (losses.binary(joint, 0) + losses.binary(marginal, 1)) / 2,
+    }
+    if perceptual is not None:
+        terms["perceptual"] = perceptual(made, batch.anatomy)
+    return terms
+
+
+def swap(beta: Tensor, generator: torch.Generator) -> Tensor:
+    """Exchange the anatomies of a random half of the pairs: matched images share theirs."""
+    half = len(beta) // 2
+    keep = torch.rand(half, generator=generator, device=beta.device) < 0.5
+    own = torch.arange(half, device=beta.device)
+    partner = own + half
+    return beta[torch.cat([torch.where(keep, own, partner), torch.where(keep, partner, own)])]
+
+
+class Trainer:
+    """One model in training: networks, optimizers, random numbers and the count of batches.
+
+    Parameters
+    ----------
+    networks
+        What is trained, on its device.
+    method
+        Learning rate, loss weights, temperature, precision.
+    seed
+        Of everything random.
+    perceptual
+        VGG16, where a weights file was given.
+    step
+        Batches that these networks were trained on before.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        method: Calamiti,
+        seed: int,
+        perceptual: losses.Perceptual | None = None,
+        step: int = 0,
+    ) -> None:
+        self.networks, self.method, self.perceptual = networks, method, perceptual
+        self.device = next(networks.parameters()).device
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.rng = np.random.default_rng(seed)
+        self.step = step
+        rate = method.learning_rate
+        self.adam = torch.optim.Adam(networks.harmonizers(), lr=rate)
+        self.adam_discriminator = torch.optim.Adam(networks.discriminator.parameters(), lr=rate)
+
+    def train_batch(self, batch: Batch, rate: float) -> dict[str, Tensor]:
+        """Take one step of the discriminator (even batches) or of the rest (odd ones)."""
+        method, even = self.method, self.step % 2 == 0
+        tau = losses.temperature(self.step, method.temperature_decay, method.temperature_floor)
+        with autocast(self.device, method.precision):
+            if even:
+                terms = discriminator_loss(self.networks, batch, tau, self.generator)
+                total = terms["discriminator"]
+            else:
+                terms = harmonizer_losses(
+                    self.networks, batch, tau, self.generator, self.perceptual
+                )
+                weights = method.loss_weights()
+                total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+                terms["total"] = total
+        self.descend(self.adam_discriminator if even else self.adam, total, rate)
+        self.step += 1
+        return {name: term.detach() for name, term in terms.items()}
+
+    def descend(self, adam: torch.optim.Adam, total: Tensor, rate: float) -> None:
+        """Descend one gradient step with one of the optimizers."""
+        for group in adam.param_groups:
+            group["lr"] = rate
+        self.networks.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        adam.step()
+
+    def train(
+        self, images: Tensor, pairs: Pairs, steps: int, anneal: bool, tick: Callable[[int], None]
+    ) -> History:
+        """Train on `steps` batches; return at most 100 rows of mean losses.
+
+        Raises
+        ------
+        MethodError
+            The loss is no longer finite.
+        """
+        every = max(2, 2 * math.ceil(steps / (2 * ROWS)))
+        seen: dict[str, list[Tensor]] = {}
+        history: History = []
+        drawn = batches(pairs, self.method.batch, self.rng)
+        for done in range(1, steps + 1):
+            batch = batch_of(images, pairs, next(drawn), self.rng)
+            rate = self.method.learning_rate
+            if anneal:
+                rate *= 0.5 * (1 + math.cos(math.pi * (done - 1) / steps))
+            for name, term in self.train_batch(batch, rate).items():
+                seen.setdefault(name, []).append(term)
+            if done % every == 0 or done == steps:
+                history.append({"step": self.step, **_means(seen)})
+                seen.clear()
+                tick(done)
+        return history
+
+
+def _means(seen: dict[str, list[Tensor]]) -> dict[str, float]:
+    means = {name: float(torch.stack(terms).mean()) for name, terms in sorted(seen.items())}
+    if not np.isfinite(list(means.values())).all():
+        raise MethodError(f"training diverged, losses {means}: lower calamiti.learning_rate")
+    return means

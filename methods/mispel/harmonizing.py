@@ -1,0 +1,187 @@
+"""Step 2: harmonizing (paper, section 2.3.2), on embeddings that are computed once.
+
+The encoders are frozen, so that their embeddings do not change and a decoder is L numbers: all
+candidates for l4 are trained side by side, each as one channel of the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harmobench.methods.mispel import losses
+from harmobench.methods.mispel.network import Units, decode
+from harmobench.methods.mispel.training import (
+    WINDOW,
+    Group,
+    Report,
+    Row,
+    Schedule,
+    Watch,
+    adam,
+    batches_per_epoch,
+    descend,
+    endless_batches,
+    refuse_dead,
+)
+
+CHUNK = 16  # slices that are encoded at once
+
+
+@dataclass(frozen=True)
+class Encoded(Group):
+    """Matched slices with their embeddings.
+
+    Attributes
+    ----------
+    embeddings
+        (n, scanner, latent, height, width), in the precision they were computed in.
+    """
+
+    embeddings: Tensor
+
+    def latents(self, chosen: NDArray[np.intp]) -> list[Tensor]:
+        """One batch: (n, latent, height, width) for each scanner, float32."""
+        picked = self.embeddings[torch.from_numpy(chosen).to(self.embeddings.device)]
+        return [picked[:, s].float() for s in range(len(self.scanners))]
+
+
+def encode_groups(
+    units: Units, groups: Sequence[Group], precision: str, most: int | None = None
+) -> list[Encoded]:
+    """Embeddings of all slices, or of at most about `most`, evenly spaced over each group."""
+    total = sum(len(group.images) for group in groups)
+    stride = 1 if most is None else max(1, -(-total // most))
+    return [_encode(units, group, precision, stride) for group in groups]
+
+
+@torch.no_grad()
+def _encode(units: Units, group: Group, precision: str, stride: int) -> Encoded:
+    images = group.images[::stride].contiguous()
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    parts = []
+    for first in range(0, len(images), CHUNK):
+        part = images[first : first + CHUNK]
+        z = [units.encode(s, part[:, i, None], precision) for i, s in enumerate(group.scanners)]
+        parts.append(torch.stack(z, dim=1).to(dtype))  # bfloat16 embeddings lose nothing here
+    return Encoded(group.scanners, images, torch.cat(parts))
+
+
+def step2_terms(
+    decoders: Sequence[Tensor],
+    scanners: Sequence[int],
+    x: Sequence[Tensor],
+    z: Sequence[Tensor],
+    activation: str,
+    average: str,
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Reconstruction and harmonization of one batch by candidate, and its outputs.
+
+    Parameters
+    ----------
+    decoders
+        Weights (candidates, latent) of every scanner of the model.
+    scanners, x, z
+        The batch's scanners, their slices and embeddings.
+    activation, average
+        Of the decoders, and of the harmonization loss.
+    """
+    y = [decode(e, decoders[s], activation) for s, e in zip(scanners, z, strict=True)]
+    return losses.reconstruction(x, y), losses.harmonization(y, average), y
+
+
+def harmonize(
+    decoders: Sequence[Tensor],
+    groups: Sequence[Encoded],
+    weights: tuple[float, Sequence[float]],
+    schedule: Schedule,
+    tolerance: float,
+    rng: np.random.Generator,
+    settings: tuple[str, str],
+    head: Row,
+    report: Report,
+) -> tuple[list[Tensor], list[Row]]:
+    """Step 2: train decoders on l3 reconstruction + l4 harmonization.
+
+    Parameters
+    ----------
+    decoders
+        Step 1's weights (1, latent) of every scanner.
+    groups
+        Training slices with their embeddings.
+    weights
+        l3, and the candidates for l4.
+    schedule, tolerance, rng
+        How long, how fast, in which order; a candidate whose loss changes by less than
+        `tolerance` (a share of it) between two epochs is done.
+    settings
+        The decoders' activation, and what the harmonization loss is averaged over.
+    head, report
+        What every row of the curve says; where progress goes.
+
+    Returns
+    -------
+    decoders
+        Weights (candidates, latent) of every scanner.
+    curve
+        A row for each candidate an epoch, or every 10 steps where steps are counted.
+
+    Raises
+    ------
+    DivergedError
+        The loss is not finite or exploded, or an output is dead at the end.
+    """
+    lambda4 = torch.tensor(weights[1], device=decoders[0].device)
+    trained = [w.detach().repeat(len(lambda4), 1).requires_grad_() for w in decoders]
+    watches = [
+        Watch({"step": 2} | head | {"lambda4": value}, ("loss", "reconstruction", "harmonization"))
+        for value in weights[1]
+    ]
+    sizes = [len(group.images) for group in groups]
+    per_epoch = batches_per_epoch(sizes, schedule.batch)
+    total = schedule.total(per_epoch)
+    every = per_epoch if schedule.steps is None else WINDOW
+    optimizer = adam(trained, schedule.learning_rate)
+    batches = endless_batches(sizes, schedule.batch, rng)
+    finished: dict[int, list[Tensor]] = {}
+    for step in range(total):
+        number, chosen = next(batches)
+        group = groups[number]
+        x, z = group.slices(chosen), group.latents(chosen)
+        recon, harm, y = step2_terms(trained, group.scanners, x, z, *settings)
+        loss = weights[0] * recon + lambda4 * harm
+        rate = schedule.rate(step, total)
+        descend(optimizer, loss.sum(), rate, schedule.clip)
+        terms = torch.stack([loss, recon, harm], dim=1)
+        for k, watch in enumerate(watches):
+            if k in finished:
+                continue
+            if watch.add(step + 1, terms[k], rate, every) and schedule.steps is None:
+                report(step + 1, total)
+                if _still(watch.rows, tolerance):
+                    finished[k] = [w[k].detach().clone() for w in trained]
+        if len(finished) == len(watches):
+            break
+    refuse_dead(x, y)
+    rows = [row for watch in watches for row in watch.rows]
+    return _gather(trained, finished), rows
+
+
+def _still(rows: Sequence[Row], tolerance: float) -> bool:
+    if len(rows) < 2:
+        return False
+    before, after = float(rows[-2]["loss"]), float(rows[-1]["loss"])
+    return abs(before - after) <= tolerance * abs(before)
+
+
+def _gather(trained: Sequence[Tensor], finished: dict[int, list[Tensor]]) -> list[Tensor]:
+    out = [w.detach().clone() for w in trained]
+    for k, kept in finished.items():
+        for w, own in zip(out, kept, strict=True):
+            w[k] = own
+    return out

@@ -1,0 +1,43 @@
+"""The paper's losses (section 2.3.2).
+
+Slices are (n, channels, height, width). A channel of an output is a candidate decoder, so that
+several can be trained side by side; every loss of outputs has one value a channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+
+def absolute_error(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute error by channel."""
+    return (a - b).abs().mean(dim=(0, 2, 3))
+
+
+def reconstruction(x: Sequence[Tensor], y: Sequence[Tensor]) -> Tensor:
+    """Sum over scanners of the mean absolute error between slices and outputs."""
+    return torch.stack([absolute_error(a, b) for a, b in zip(x, y, strict=True)]).sum(dim=0)
+
+
+def coupling(z: Sequence[Tensor]) -> Tensor:
+    """Population variance over scanners of the embeddings, mean over embeddings and pixels."""
+    return torch.stack(list(z)).var(dim=0, correction=0).mean()
+
+
+def harmonization(y: Sequence[Tensor], average: str = "pairs") -> Tensor:
+    """Mean absolute error between outputs over scanner pairs.
+
+    Parameters
+    ----------
+    y
+        Outputs of each scanner.
+    average
+        "pairs" divides the sum over pairs by their number, as the paper says; "scanners" by the
+        number of scanners, as the published code does.
+    """
+    errors = torch.stack([absolute_error(a, b) for a, b in combinations(y, 2)])
+    return errors.sum(dim=0) / (len(errors) if average == "pairs" else len(y))

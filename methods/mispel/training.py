@@ -1,0 +1,270 @@
+"""Step 1: learning embeddings (paper, section 2.3.2), and what both steps share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from harmobench.methods.mispel import losses
+from harmobench.methods.mispel.network import Units, decode
+from harmobench.methods.mispel.slices import Matched
+
+Row = dict[str, Any]
+Report = Callable[[int, int], None]  # (steps done, steps in all)
+
+EPSILON = 1e-7  # Keras's default for Adam
+WINDOW = 10  # steps between two looks at the loss
+WARM_UP = 10  # steps over which a decaying learning rate rises first
+EXPLODED = 10.0  # times the first loss: far above any hump that training recovers from
+DEAD = 0.05  # of the slices' own standard deviation
+
+
+class DivergedError(Exception):
+    """Training that cannot recover; its text is the reason."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Attributes
+    ----------
+    epochs
+        Passes over all slices, where `steps` is None.
+    steps
+        Batches in all.
+    batch
+        Matched slices a batch.
+    learning_rate
+        Of Adam.
+    decay
+        "constant", or "cosine": a short linear rise, then half a cosine to 0.
+    clip
+        Largest norm of the gradient; None leaves it as it is.
+    """
+
+    epochs: int
+    steps: int | None
+    batch: int
+    learning_rate: float
+    decay: str
+    clip: float | None
+
+    def total(self, per_epoch: int) -> int:
+        """Batches in all."""
+        return self.epochs * per_epoch if self.steps is None else self.steps
+
+    def rate(self, step: int, total: int) -> float:
+        """Learning rate of a step (from 0)."""
+        if self.decay == "constant":
+            return self.learning_rate
+        rise = min(1.0, (step + 1) / min(WARM_UP, total))
+        return self.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / total))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Matched slices on the device.
+
+    Attributes
+    ----------
+    scanners
+        Indices into the model's scanners.
+    images
+        Slices (n, scanner, height, width).
+    """
+
+    scanners: tuple[int, ...]
+    images: Tensor
+
+    def slices(self, chosen: NDArray[np.intp]) -> list[Tensor]:
+        """One batch: (n, 1, height, width) for each scanner."""
+        picked = self.images[torch.from_numpy(chosen).to(self.images.device)]
+        return [picked[:, s, None].contiguous() for s in range(len(self.scanners))]
+
+
+def to_groups(matched: Sequence[Matched], device: str) -> list[Group]:
+    """Move matched slices to the device."""
+    return [Group(m.scanners, torch.from_numpy(m.images).to(device)) for m in matched]
+
+
+def epoch_batches(
+    sizes: Sequence[int], batch: int, rng: np.random.Generator
+) -> list[tuple[int, NDArray[np.intp]]]:
+    """One epoch in random order: (group, slices); a batch has slices of one group only."""
+    batches = []
+    for group, size in enumerate(sizes):
+        order = rng.permutation(size)
+        batches += [(group, order[i : i + batch]) for i in range(0, size, batch)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def endless_batches(
+    sizes: Sequence[int], batch: int, rng: np.random.Generator
+) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Epoch after epoch."""
+    while True:
+        yield from epoch_batches(sizes, batch, rng)
+
+
+def batches_per_epoch(sizes: Sequence[int], batch: int) -> int:
+    """How many batches show every slice once."""
+    return sum(-(-size // batch) for size in sizes)
+
+
+class Watch:
+    """Notices divergence, and gathers the training curve.
+
+    Parameters
+    ----------
+    head
+        What every row of the curve says, such as the step of the method.
+    names
+        Of the loss terms, the total first.
+    """
+
+    def __init__(self, head: Row, names: Sequence[str]) -> None:
+        self.head = head
+        self.names = names
+        self.rows: list[Row] = []
+        self._recent: list[Tensor] = []
+        self._first: float | None = None
+
+    def add(self, step: int, terms: Tensor, rate: float, every: int) -> bool:
+        """Note the terms of a step (from 1); return whether a row was finished with it.
+
+        Raises
+        ------
+        DivergedError
+            The loss is not finite, or exploded.
+        """
+        self._recent.append(terms.detach())
+        if step == 1 or step % WINDOW == 0:
+            self._check(torch.stack(self._recent[-WINDOW:])[:, 0])
+        if step % every:
+            return False
+        means = torch.stack(self._recent).double().mean(dim=0).tolist()
+        values = dict(zip(self.names, means, strict=True))
+        self.rows.append(self.head | {"iteration": step, "learning_rate": rate} | values)
+        self._recent.clear()
+        return True
+
+    def _check(self, totals: Tensor) -> None:
+        mean = float(totals.double().mean()) if len(totals) else 0.0
+        if not math.isfinite(mean):
+            raise DivergedError("the loss is not finite")
+        if self._first is None:
+            self._first = mean
+        elif mean > EXPLODED * self._first:
+            raise DivergedError(f"the loss rose from {self._first:.3g} to {mean:.3g}")
+
+
+@torch.no_grad()
+def refuse_dead(x: Sequence[Tensor], y: Sequence[Tensor]) -> None:
+    """Notice outputs that are next to constant where the slices are not.
+
+    Raises
+    ------
+    DivergedError
+        Standard deviation of some scanner's output below 5% of its slices'.
+    """
+    for scanner, (a, b) in enumerate(zip(x, y, strict=True)):
+        if not bool(b.isfinite().all()):
+            raise DivergedError(f"the output of decoder {scanner + 1} is not finite")
+        if bool(b.std() < DEAD * a.std()):
+            raise DivergedError(f"the output of decoder {scanner + 1} is dead")
+
+
+def adam(parameters: Sequence[nn.Parameter] | list[Tensor], rate: float) -> torch.optim.Adam:
+    """Adam with Keras's epsilon, which Torch adds after the bias correction and Keras before."""
+    return torch.optim.Adam(parameters, lr=rate, eps=EPSILON)
+
+
+def descend(optimizer: torch.optim.Adam, loss: Tensor, rate: float, clip: float | None) -> None:
+    """One step of gradient descent."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(group["params"], clip)
+    optimizer.step()
+
+
+def step1_terms(
+    units: Units,
+    scanners: Sequence[int],
+    x: Sequence[Tensor],
+    activation: str,
+    precision: str,
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Reconstruction and coupling of one batch, and its outputs."""
+    z = [units.encode(s, a, precision) for s, a in zip(scanners, x, strict=True)]
+    y = [decode(e, units.decoders[s], activation) for s, e in zip(scanners, z, strict=True)]
+    return losses.reconstruction(x, y)[0], losses.coupling(z), y
+
+
+def learn_embeddings(
+    units: Units,
+    groups: Sequence[Group],
+    weights: tuple[float, float],
+    schedule: Schedule,
+    rng: np.random.Generator,
+    settings: tuple[str, str],
+    head: Row,
+    report: Report,
+) -> list[Row]:
+    """Step 1: train all encoders and decoders on l1 reconstruction + l2 coupling.
+
+    Parameters
+    ----------
+    units
+        Changed in place.
+    groups
+        Training slices.
+    weights
+        l1 and l2.
+    schedule, rng
+        How long, how fast, in which order.
+    settings
+        The decoders' activation, and the precision.
+    head, report
+        What every row of the curve says; where progress goes.
+
+    Returns
+    -------
+    list of dict
+        The training curve: a row an epoch, or every 10 steps where steps are counted.
+
+    Raises
+    ------
+    DivergedError
+        The loss is not finite or exploded, or an output is dead at the end.
+    """
+    sizes = [len(group.images) for group in groups]
+    per_epoch = batches_per_epoch(sizes, schedule.batch)
+    total = schedule.total(per_epoch)
+    watch = Watch({"step": 1} | head, ("loss", "reconstruction", "coupling"))
+    optimizer = adam(list(units.parameters()), schedule.learning_rate)
+    batches = endless_batches(sizes, schedule.batch, rng)
+    for step in range(total):
+        number, chosen = next(batches)
+        group = groups[number]
+        x = group.slices(chosen)
+        recon, coup, y = step1_terms(units, group.scanners, x, *settings)
+        loss = weights[0] * recon + weights[1] * coup
+        rate = schedule.rate(step, total)
+        descend(optimizer, loss, rate, schedule.clip)
+        every = per_epoch if schedule.steps is None else WINDOW
+        if watch.add(step + 1, torch.stack([loss, recon, coup]), rate, every):
+            report(step + 1, total)
+        if step + 1 == total:
+            refuse_dead(x, y)
+    return watch.rows

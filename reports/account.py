@@ -1,0 +1,119 @@
+"""HB-T10 and HB-T11: what each method was given and took, and what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from harmobench.interface import Finished
+from harmobench.reports.formats import Cell, Column, Table
+from harmobench.reports.style import label
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GIVEN = (
+    Column("method", "Method"),
+    Column("role", "Role"),
+    Column("training", "Fitted on"),
+    Column("pairs", "Saw pairs"),
+    Column("labels", "Saw group label"),
+    Column("target", "Target scanner"),
+    Column("sees", "Looks at"),
+)
+TAKEN = (
+    Column("parameters", "Parameters"),
+    Column("fit s", "Fitting, s"),
+    Column("image s", "Harmonizing, s a scan"),
+    Column("peak MB", "Peak memory, MB"),
+    Column("device", "Device"),
+)
+
+
+def costs(run: Finished, line: str) -> Table:
+    """HB-T10: who saw labels, pairs and the target; parameters, time and memory."""
+    caption = (
+        "What each method was allowed to see, and what it took. Fitting: seconds over all folds. "
+        "Harmonizing: median seconds a scan. Peak memory: the largest of its tasks, of the whole "
+        "process. A method that saw the group label must not be judged on that label's effect "
+        "size. Times depend on the machine. Less is better."
+    )
+    rows = [_cost_row(run, method) for method in run.design.methods]
+    return Table("HB-T10", "Costs and fairness", caption, GIVEN + TAKEN, tuple(rows), line)
+
+
+def _cost_row(run: Finished, method: str) -> tuple[Cell, ...]:
+    settings = run.settings.get("methods", {})
+    part = settings.get(method, {}) if isinstance(settings, Mapping) else {}
+    needs = part.get("needs") or {}
+    known = bool(needs)
+    target = str(run.settings.get("target") or "yes") if needs.get("target") else "no"
+    words = [
+        label(method),
+        str(run.design.methods[method]),
+        _training(part, needs) if known else "unknown",
+        _yes(needs.get("matched"), known),
+        _yes(_saw_group(run, needs), known),
+        target if known else "unknown",
+        f"{needs.get('sees', 'scan')}" if known else "unknown",
+    ]
+    return (*(Cell(text=word) for word in words), *_taken(run.costs, method))
+
+
+def _saw_group(run: Finished, needs: Mapping[str, Any]) -> bool:
+    return bool(needs.get("group")) and run.design.group is not None
+
+
+def _training(part: Mapping[str, Any], needs: Mapping[str, Any]) -> str:
+    if needs.get("folds"):
+        return "other subjects (cross-validated)"
+    if "individual" not in part:
+        return "not cross-validated"
+    return "nothing" if part["individual"] else "all scans at once"
+
+
+def _yes(value: object, known: bool) -> str:
+    return ("yes" if value else "no") if known else "unknown"
+
+
+def _taken(costs: pd.DataFrame, method: str) -> list[Cell]:
+    own = costs[(costs["method"] == method) & (costs["tool"] == "")]
+    kinds = own["task"].str.split(r"[^a-z]", n=1, regex=True).str[0]
+    fits = own[kinds.isin(("fit", "train"))]
+    images = own[kinds.isin(("image", "transform", "harmonize"))]
+    parameters = int(own["parameters"].max()) if len(own) else -1
+    devices = ", ".join(sorted(set(own["device"]) - {""}))
+    peak = own["peak_mb"].max() if len(own) else float("nan")
+    return [
+        Cell(float(parameters), digits=0) if parameters >= 0 else Cell(text="none"),
+        _number(fits["seconds"].sum() if len(fits) else float("nan"), 1),
+        _number(images["seconds"].median(), 2),
+        _number(peak, 0),
+        Cell(text=devices or "unknown"),
+    ]
+
+
+def _number(value: float, digits: int) -> Cell:
+    return Cell(float(value), digits=digits) if value == value else Cell(text="none")  # noqa: PLR0124
+
+
+def failures(run: Finished, line: str) -> Table:
+    """HB-T11: every task that failed, with its reason."""
+    columns = tuple(
+        Column(name, name.capitalize())
+        for name in ("task", "method", "tool", "fold", "subject", "scanner", "reason")
+    )
+    rows = tuple(
+        tuple(_failure_cell(c.key, row[c.key]) for c in columns)
+        for row in run.failures.to_dict("records")
+    )
+    caption = "Every task that failed, and why. The rest of the run went on without it."
+    return Table(
+        "HB-T11", "Failures", caption, columns, rows, line, "" if rows else "Nothing failed."
+    )
+
+
+def _failure_cell(name: str, value: object) -> Cell:
+    if name == "fold":
+        return Cell(text="" if value == -1 else str(value))
+    return Cell(text=label(str(value)) if name in ("method", "tool") else str(value))

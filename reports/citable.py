@@ -1,0 +1,365 @@
+"""The tables that can be cited, HB-T1 to HB-T12: one definition each, the same in every run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harmobench.interface import Finished
+from harmobench.reports.account import costs, failures
+from harmobench.reports.formats import Cell, Column, Table
+from harmobench.reports.lookup import Lookup, Number, Place, compared
+from harmobench.reports.provenance import provenance_line
+from harmobench.reports.style import label, pair_label
+
+STAR = "* differs from RAW: paired t-test, p < .05, uncorrected."
+SMALLEST = "Bold: the smallest of its {line}, RAW included, controls left out."
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a table of aggregates holds.
+
+    Attributes
+    ----------
+    id, title, metric
+        As `metrics.md` names them.
+    aggregates
+        Number and spread; the second may be empty.
+    text
+        What a number is, and which way is better.
+    tested
+        Whether there are paired t-tests of exactly this number.
+    best
+        "smallest", "above RAW" or "": what is bold.
+    digits
+        Fixed decimals, or None: as many as the numbers need.
+    wide
+        Methods as rows and structures as columns, as the paper has its Tables 3 and 4.
+    overall
+        A second pair of aggregates over all scanners, in lines of its own, and its name.
+    """
+
+    id: str
+    title: str
+    metric: str
+    aggregates: tuple[str, str]
+    text: str
+    tested: bool = False
+    best: str = ""
+    digits: int | None = None
+    wide: bool = False
+    overall: tuple[str, str] = ("", "")
+
+
+DEFINITIONS = (
+    Definition(
+        "HB-T1",
+        "Image similarity",
+        "ssim",
+        ("mean", "sd"),
+        "SSIM of the two scans of a subject, mean (SD) over subjects for each scanner pair. "
+        "Higher is better.",
+        tested=True,
+        digits=3,
+    ),
+    Definition(
+        "HB-T2",
+        "Volumetric bias",
+        "volume",
+        ("bias", "bias_sd"),
+        "Absolute difference of a subject's tissue volumes on two scanners, mean (SD) over "
+        "subjects. Lower is better.",
+        tested=True,
+        best="smallest",
+    ),
+    Definition(
+        "HB-T3",
+        "Volumetric variance",
+        "volume",
+        ("rmsd", ""),
+        "Root-mean-square deviation (RMSD) over subjects of tissue volumes on two scanners. "
+        "Lower is better. RMSD has no value for a single subject, so there is no test.",
+        best="smallest",
+    ),
+    Definition(
+        "HB-T4",
+        "Segmentation overlap",
+        "dice",
+        ("mean", "sd"),
+        "Dice overlap of the tissue masks of a subject on two scanners, mean (SD) over subjects. "
+        "Higher is better.",
+        tested=True,
+        digits=3,
+    ),
+    Definition(
+        "HB-T5",
+        "GM-WM contrast",
+        "auroc",
+        ("mean", "sd"),
+        "AUROC of grey against white matter intensities, mean (SD) over subjects; 1 is complete "
+        "separation, .5 is chance. Higher is better, and so are equal values on all scanners. "
+        "Spread: SD over a subject's scanners, mean over subjects; lower is better.",
+        digits=3,
+        overall=("spread", "spread over scanners"),
+    ),
+    Definition(
+        "HB-T6",
+        "Biomarker bias",
+        "biomarker",
+        ("bias", "bias_sd"),
+        "Absolute difference of a subject's measures on two scanners, mean (SD) over all subjects "
+        "and scanner pairs pooled. Lower is better.",
+        tested=True,
+        best="smallest",
+        wide=True,
+    ),
+    Definition(
+        "HB-T7",
+        "Biomarker variance",
+        "biomarker",
+        ("rmsd", ""),
+        "Mean over scanner pairs of the pair's RMSD over subjects. Lower is better.",
+        best="smallest",
+        wide=True,
+    ),
+    Definition(
+        "HB-T8",
+        "Effect sizes",
+        "biomarker",
+        ("cohen_d_mean", "cohen_d_sd"),
+        "Cohen's d of the clinical groups, mean (SD) over scanners. Not below RAW is better; "
+        "higher than RAW may be gain or artefact.",
+        best="above RAW",
+        wide=True,
+    ),
+    Definition(
+        "HB-T12",
+        "Guards",
+        "slice_consistency",
+        ("mean", "sd"),
+        "Slice-to-slice consistency: correlation of the harmonized image's neighbouring-slice SSIM "
+        "with RAW's along each axis, mean (SD). Higher is better.",
+        digits=3,
+    ),
+)
+
+
+def citable(run: Finished) -> list[Table]:
+    """Return the tables of a run in the order of their ids.
+
+    Tables of metrics that this version does not have (HB-T9) are left out; tables that nothing
+    was measured for say so.
+    """
+    lookup = Lookup(run)
+    line = provenance_line(run.settings)
+    tables = [_aggregates(run, lookup, d, line) for d in DEFINITIONS if d.id != "HB-T12"]
+    tables += [costs(run, line), failures(run, line)]
+    if lookup.places("slice_consistency", "mean"):
+        tables.append(_aggregates(run, lookup, DEFINITIONS[-1], line))
+    return tables
+
+
+def _aggregates(run: Finished, lookup: Lookup, definition: Definition, line: str) -> Table:
+    places = lookup.places(definition.metric, definition.aggregates[0])
+    if definition.metric != "auroc":
+        overall = [p for p in places if not p.scanner]
+        places = overall if definition.wide else [p for p in places if p.scanner] or overall
+    methods = list(run.design.methods)
+    known = [_cells(run, lookup, definition, p, methods) for p in places]
+    if definition.overall[0]:
+        spreads = lookup.places(definition.metric, definition.overall[0])
+        spread = Definition(**{**vars(definition), "aggregates": (definition.overall[0], "")})
+        known += [_cells(run, lookup, spread, p, methods) for p in spreads]
+        places += spreads
+    kept = [
+        (p, c) for p, c in zip(places, known, strict=True) if any(x.value is not None for x in c)
+    ]
+    if not kept:
+        reason = f"Not measured: {_missing(run, lookup, definition)}"
+        return Table(definition.id, definition.title, definition.text, (), (), line, reason)
+    build = _by_method if definition.wide else _by_place
+    columns, rows = build(definition, methods, [p for p, _ in kept], [c for _, c in kept], lookup)
+    caption = _caption(run, lookup, definition, [p for p, _ in kept])
+    return Table(definition.id, definition.title, caption, columns, rows, line)
+
+
+def _missing(run: Finished, lookup: Lookup, definition: Definition) -> str:
+    if definition.id == "HB-T8" and run.design.group is None:
+        return "no clinical groups were named (--group COLUMN:first,second)."
+    frame = lookup.aggregates
+    frame = frame[
+        (frame["metric"] == definition.metric)
+        & (frame["aggregate"] == definition.aggregates[0])
+        & (frame["reason"] != "")
+    ]
+    reason = str(frame["reason"].iloc[0]) if len(frame) else lookup.reason(definition.metric)
+    return reason if reason.endswith(".") else f"{reason}."
+
+
+def _cells(
+    run: Finished, lookup: Lookup, definition: Definition, place: Place, methods: Sequence[str]
+) -> list[Cell]:
+    numbers = [
+        lookup.number(definition.metric, definition.aggregates[0], place, m) for m in methods
+    ]
+    best = _best(run, definition, dict(zip(methods, numbers, strict=True)))
+    most = max((x.n for x in numbers if x is not None and x.n is not None), default=None)
+    return [
+        _cell(lookup, definition, place, method, number, method in best, most)
+        for method, number in zip(methods, numbers, strict=True)
+    ]
+
+
+def _cell(
+    lookup: Lookup,
+    definition: Definition,
+    place: Place,
+    method: str,
+    number: Number | None,
+    best: bool,
+    most: int | None,
+) -> Cell:
+    if number is None or number.value is None:
+        return Cell(text=number.status if number else "not measured")
+    spread = definition.aggregates[1]
+    return Cell(
+        number.value,
+        lookup.value(definition.metric, spread, place, method) if spread else None,
+        _digits(lookup, definition, place),
+        number.n,
+        definition.tested and lookup.significant(definition.metric, place, method),
+        best,
+        "" if number.n in (None, most) else f" [n={number.n}]",
+    )
+
+
+def _digits(lookup: Lookup, definition: Definition, place: Place) -> int:
+    """Two decimals, or more where RAW-sized numbers would lose their second digit."""
+    if definition.digits is not None:
+        return definition.digits
+    found = [
+        lookup.value(definition.metric, definition.aggregates[0], other, method)
+        for other in lookup.places(definition.metric, definition.aggregates[0])
+        if (other.tool, other.structure) == (place.tool, place.structure)
+        for method in lookup.run.design.methods
+    ]
+    sizes = [abs(x) for x in found if x]
+    return int(np.clip(1 - np.floor(np.log10(np.median(sizes))), 2, 4)) if sizes else 2
+
+
+def _best(
+    run: Finished, definition: Definition, numbers: dict[str, Number | None]
+) -> frozenset[str]:
+    values = {m: x.value for m, x in numbers.items() if x is not None and x.value is not None}
+    values = {m: values[m] for m in compared(run.design.methods) if m in values}
+    if definition.best == "smallest" and len(values) > 1:
+        least = min(values.values())
+        return frozenset(m for m, x in values.items() if np.isclose(x, least, rtol=1e-9, atol=0))
+    if definition.best == "above RAW" and "raw" in values:
+        return frozenset(m for m, x in values.items() if rises(x, values["raw"]))
+    return frozenset()
+
+
+def rises(value: float, raw: float) -> bool:
+    """Whether an effect size is larger than RAW's, in RAW's direction."""
+    return value * np.sign(raw) > abs(raw) if raw else False
+
+
+def _caption(run: Finished, lookup: Lookup, definition: Definition, places: Sequence[Place]) -> str:
+    numbers = [
+        lookup.number(definition.metric, definition.aggregates[0], place, method)
+        for place in places
+        for method in run.design.methods
+    ]
+    known = [x for x in numbers if x is not None and x.value is not None]
+    sentences = [definition.text]
+    if not definition.wide:
+        units = sorted({x.units for x in known} - {""})
+        sentences.append(f"Units: {', '.join(units)}." if units else "No unit.")
+    if definition.id == "HB-T8" and run.design.group is not None:
+        group = run.design.group
+        sentences.append(f"d = ({group.first} - {group.second}) / pooled SD, by {group.column}.")
+    spaces = sorted({p.space for p in places} - {""})
+    if len(spaces) == 1:
+        sentences.append(f"Measured in {spaces[0]} space.")
+    counts = sorted({x.n for x in known if x.n is not None})
+    if counts:
+        span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        sentences.append(f"n = {span} {_unit_of_n(definition)}.")
+    if definition.best == "smallest":
+        sentences.append(SMALLEST.format(line="column" if definition.wide else "row"))
+    elif definition.best:
+        sentences.append("Bold: above RAW, in RAW's direction.")
+    if definition.tested:
+        sentences.append(STAR)
+    if any(x is not None and x.status == "failed" for x in numbers):
+        sentences.append("What failed stands in HB-T11.")
+    return " ".join(sentences)
+
+
+def _unit_of_n(definition: Definition) -> str:
+    return {"HB-T6": "pooled differences", "HB-T8": "scanners"}.get(definition.id, "subjects")
+
+
+def _by_place(
+    definition: Definition,
+    methods: Sequence[str],
+    places: Sequence[Place],
+    cells: Sequence[Sequence[Cell]],
+    lookup: Lookup,
+) -> tuple[tuple[Column, ...], tuple[tuple[Cell, ...], ...]]:
+    paired = any(p.reference_scanner for p in places)
+    several = len({p.structure for p in places}) > 1 or definition.metric in ("volume", "dice")
+    readers: list[tuple[str, bool, Callable[[Place], str]]] = [
+        ("tool", any(p.tool for p in places), lambda p: label(p.tool)),
+        ("space", len({p.space for p in places}) > 1, lambda p: p.space),
+        ("structure", several, lambda p: label(p.structure)),
+        (
+            "scanner pair" if paired else "scanner",
+            any(p.scanner for p in places),
+            lambda p: _where(definition, p),
+        ),
+    ]
+    shown = [(name, read) for name, wanted, read in readers if wanted]
+    columns = [Column(name, name.capitalize()) for name, _ in shown]
+    columns += [Column(name, label(name), measured=True) for name in methods]
+    rows = [
+        (*(Cell(text=read(p)) for _, read in shown), *line)
+        for p, line in zip(places, cells, strict=True)
+    ]
+    return tuple(columns), tuple(rows)
+
+
+def _where(definition: Definition, place: Place) -> str:
+    if place.reference_scanner:
+        return pair_label((place.scanner, place.reference_scanner))
+    return place.scanner or definition.overall[1]
+
+
+def _by_method(
+    definition: Definition,
+    methods: Sequence[str],
+    places: Sequence[Place],
+    cells: Sequence[Sequence[Cell]],
+    lookup: Lookup,
+) -> tuple[tuple[Column, ...], tuple[tuple[Cell, ...], ...]]:
+    several = len({p.tool for p in places}) > 1
+    columns = [Column("method", "Method")]
+    for place in places:
+        number = next(
+            x
+            for m in methods
+            if (x := lookup.number(definition.metric, definition.aggregates[0], place, m))
+            and x.value is not None
+        )
+        units = f" ({number.units})" if number.units else ""
+        tool = f"{label(place.tool)} " if several else ""
+        key = f"{place.tool} {place.structure}" if several else place.structure
+        columns.append(Column(key, f"{tool}{label(place.structure)}{units}", measured=True))
+    rows = [
+        (Cell(text=label(method)), *(line[i] for line in cells)) for i, method in enumerate(methods)
+    ]
+    return tuple(columns), tuple(rows)

@@ -1,0 +1,49 @@
+"""Figure 4: structural similarity of matched scans."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harmobench.interface import Finished
+from harmobench.reports.figures.panels import (
+    WIDTH,
+    Pair,
+    by_group,
+    legend,
+    pair_tick,
+    rows_of,
+    violins,
+)
+from harmobench.reports.lookup import Lookup, Place, scores, values_by
+from harmobench.reports.style import new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@styled
+def ssim_violins(run: Finished) -> Figure:
+    """SSIM over subjects, one violin a scanner pair and method; * differs from RAW (paper, Fig. 4)."""
+    methods = list(run.design.methods)
+    frame = scores(run, "ssim")
+    found = values_by(frame, ["scanner", "reference_scanner", "method"])
+    structure = str(frame["structure"].iloc[0]) if len(frame) else ""
+    space = str(frame["space"].iloc[0]) if len(frame) else ""
+    lookup = Lookup(run)
+    rows = rows_of(run.design.pairs, len(methods))
+    figure = new_figure(WIDTH, 0.5 + 2.6 * len(rows))
+    grid = figure.subplots(len(rows), 1, sharey=True, squeeze=False)[:, 0]
+    for axes, pairs in zip(grid, rows, strict=True):
+        row: list[Pair] = list(pairs)
+        violins(
+            axes,
+            [pair_tick(pair) for pair in row],
+            methods,
+            lambda i, method, row=row: by_group(found, *row[i], method),  # type: ignore[misc]
+            lambda i, method, row=row: lookup.significant(  # type: ignore[misc]
+                "ssim", Place("", structure, space, *row[i]), method
+            ),
+        )
+        axes.set_ylabel("SSIM")
+    legend(figure, methods)
+    return figure

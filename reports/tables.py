@@ -1,0 +1,30 @@
+"""The report that writes the tables that can be cited."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harmobench.interface import Finished, Progress
+from harmobench.reports.citable import citable
+from harmobench.reports.formats import to_csv, to_latex, to_markdown
+
+WRITERS = ((".csv", to_csv), (".md", to_markdown), (".tex", to_latex))
+
+
+class Tables:
+    """Writes tables/HB-Tn.csv, .md and .tex; the numbers are the same in all three."""
+
+    def write(self, run: Finished, progress: Progress) -> Sequence[Path]:
+        """Write every table of the run and return the files."""
+        folder = run.folder / "tables"
+        folder.mkdir(parents=True, exist_ok=True)
+        written = []
+        tables = citable(run)
+        for done, table in enumerate(tables, start=1):
+            for suffix, text in WRITERS:
+                path = folder / f"{table.id}{suffix}"
+                path.write_text(text(table), encoding="utf-8", newline="\n")
+                written.append(path)
+            progress(done, len(tables), f"table {table.id}")
+        return written

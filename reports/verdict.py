@@ -1,0 +1,156 @@
+"""What came out, in counts and words: in how many cases each method is better than RAW."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harmobench.interface import Finished
+from harmobench.reports.citable import rises
+from harmobench.reports.lookup import Lookup
+from harmobench.reports.style import label
+
+RELATIVE = 1e-9  # differences below this are rounding
+TISSUES = ("gm", "wm")  # the paper counts these two
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One of the paper's criteria and how RAW is beaten on it."""
+
+    name: str
+    metric: str
+    aggregate: str
+    better: str  # higher, lower, or kept: not below RAW in RAW's direction
+    verb: str
+    cases: str
+    tested: bool = False
+
+
+CRITERIA = (
+    Criterion("SSIM", "ssim", "mean", "higher", "raised", "scanner pairs", tested=True),
+    Criterion("AUROC", "auroc", "mean", "higher", "raised", "scanners"),
+    Criterion("AUROC spread", "auroc", "spread", "lower", "lowered", "overall"),
+    Criterion("Volume bias", "volume", "bias", "lower", "lowered", "cases", tested=True),
+    Criterion("Volume RMSD", "volume", "rmsd", "lower", "lowered", "cases"),
+    Criterion("Dice", "dice", "mean", "higher", "raised", "cases", tested=True),
+    Criterion("Biomarker bias", "biomarker", "bias", "lower", "lowered", "biomarkers", tested=True),
+    Criterion("Biomarker RMSD", "biomarker", "rmsd", "lower", "lowered", "biomarkers"),
+    Criterion("Effect size", "biomarker", "cohen_d_mean", "kept", "not below RAW's", "biomarkers"),
+)
+
+
+@dataclass(frozen=True)
+class Count:
+    """Cases in which a method is better or worse than RAW; of those, significantly."""
+
+    better: int = 0
+    worse: int = 0
+    cases: int = 0
+    better_significant: int = 0
+    worse_significant: int = 0
+    tested: bool = False
+
+    @property
+    def tone(self) -> str:
+        """`good`, `bad` or `mixed`: whether more than half the cases are better, or worse."""
+        if 2 * self.better > self.cases:
+            return "good"
+        return "bad" if 2 * self.worse > self.cases else "mixed"
+
+    @property
+    def shown(self) -> str:
+        """Such as "5 of 6"."""
+        return f"{self.better} of {self.cases}" if self.cases else "not measured"
+
+    @property
+    def tests(self) -> str:
+        """Such as "4* better, 1* worse"."""
+        parts = [(self.better_significant, "better"), (self.worse_significant, "worse")]
+        return ", ".join(f"{n}* {word}" for n, word in parts if n)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Counts by method and criterion, and sentences that say them."""
+
+    criteria: tuple[Criterion, ...]
+    methods: tuple[str, ...]
+    counts: dict[tuple[str, str], Count]
+    sentences: tuple[str, ...]
+
+
+def verdict(run: Finished) -> Verdict:
+    """Count, for every criterion that was measured, where each method is better than RAW."""
+    lookup = Lookup(run)
+    methods = tuple(name for name in run.design.methods if name != "raw")
+    counts = {(m, c.name): _count(lookup, c, m) for m in methods for c in CRITERIA}
+    measured = tuple(c for c in CRITERIA if any(counts[m, c.name].cases for m in methods))
+    sentences = tuple(_sentence(c, methods, counts) for c in measured)
+    return Verdict(measured, methods, counts, sentences)
+
+
+def _count(lookup: Lookup, criterion: Criterion, method: str) -> Count:
+    gains = []
+    for place in lookup.places(criterion.metric, criterion.aggregate):
+        if criterion.metric == "volume" and place.structure not in TISSUES:
+            continue
+        value = lookup.value(criterion.metric, criterion.aggregate, place, method)
+        raw = lookup.value(criterion.metric, criterion.aggregate, place, "raw")
+        if value is None or raw is None:
+            continue
+        gain = _gain(criterion.better, value, raw)
+        tested = criterion.tested and lookup.significant(criterion.metric, place, method)
+        gains.append((gain, tested))
+    return Count(
+        sum(g > 0 for g, _ in gains),
+        sum(g < 0 for g, _ in gains),
+        len(gains),
+        sum(g > 0 and s for g, s in gains),
+        sum(g < 0 and s for g, s in gains),
+        criterion.tested,
+    )
+
+
+def _gain(better: str, value: float, raw: float) -> int:
+    """1 where better than RAW, -1 where worse, 0 where equal."""
+    equal = bool(np.isclose(value, raw, rtol=RELATIVE, atol=0))
+    if better == "kept":
+        return 1 if equal or rises(value, raw) else -1
+    if equal:
+        return 0
+    return 1 if (value > raw) == (better == "higher") else -1
+
+
+def _sentence(
+    criterion: Criterion, methods: Sequence[str], counts: dict[tuple[str, str], Count]
+) -> str:
+    every, some, none = [], [], []
+    for method in methods:
+        count = counts[method, criterion.name]
+        if not count.cases:
+            continue
+        if count.better == count.cases:
+            every.append(label(method))
+        elif count.better:
+            some.append(f"{label(method)} ({count.shown})")
+        else:
+            none.append(label(method))
+    single = all(counts[m, criterion.name].cases <= 1 for m in methods)
+    parts = [
+        ("by " if single else "everywhere by ", every),
+        ("in part by ", some),
+        ("nowhere by ", none),
+    ]
+    if single:
+        parts[2] = ("not by ", none)
+    if criterion.better == "kept":
+        parts = [("for all with ", every), ("in part with ", some), ("for none with ", none)]
+    said = [f"{head}{_list(names)}" for head, names in parts if names]
+    return f"{criterion.name} {criterion.verb} {'; '.join(said)}."
+
+
+def _list(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
