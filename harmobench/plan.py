@@ -217,7 +217,8 @@ class _Planner:
         raw = self.raw(subject, scanner)
         tool = self.job.part("segmenters", TISSUE_SEGMENTER)
         probabilities = self.segment(tool, "raw", raw, subject, scanner, "template")
-        return self.add("tissue", {"segmentation": probabilities}, args)
+        needs = {"segmentation": probabilities, "space": self.space()}
+        return self.add("tissue", needs, args)
 
     def fit(self, part: Part, repeat: int, fold: int) -> str:
         if part.needs["folds"]:

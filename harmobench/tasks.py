@@ -29,8 +29,8 @@ from harmobench.imaging.warp import carry, read_field
 from harmobench.interface import Cohort, Context, Row
 from harmobench.job import Job
 from harmobench.parts import Part
+from harmobench.place import read_atlas_source
 from harmobench.plan import Task
-from harmobench.resolve import read_atlas_source
 from harmobench.store import Store, read_json, write_json
 
 PROBABILITY_STEPS = 250  # maps are stored in steps of 1/250, rounded down, so that .8 stays .8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ def _taken(costs: pd.DataFrame, method: str) -> list[Cell]:
 
 
 def _number(value: float, digits: int) -> Cell:
-    return Cell(float(value), digits=digits) if value == value else Cell(text="none")  # noqa: PLR0124
+    return Cell(float(value), digits=digits) if math.isfinite(value) else Cell(text="none")
 
 
 def failures(run: Finished, line: str) -> Table:

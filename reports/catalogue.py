@@ -137,8 +137,8 @@ def _auroc(run: Finished) -> tuple[Plot, ...]:
         ),
         Plot(
             "fig06-auroc-means",
-            "Figure 6. Mean AUROC of each scanner, with SD over subjects. Bars start at .5, chance; "
-            "not lower than RAW is better.",
+            "Figure 6. Mean AUROC of each scanner, with SD over subjects. Bars start at .5, "
+            "chance; not lower than RAW is better.",
             "Bars of mean AUROC by scanner and method. "
             f"Mean over scanners: {_means(run, 'auroc', 'mean')}.",
             lambda: figures.auroc_bars(run),
@@ -230,7 +230,8 @@ def _effects(run: Finished) -> tuple[Plot, ...]:
 def _means(run: Finished, metric: str, aggregate: str, tool: str | None = None) -> str:
     """Return "RAW 0.81, MISPEL 0.94": for alt text, a mean over all the bars of a method."""
     lookup = Lookup(run)
-    places = [p for p in lookup.places(metric, aggregate) if tool in (None, p.tool)]
+    places = lookup.cases(metric, aggregate) or lookup.cases(metric, aggregate, pooled=True)
+    places = [place for place in places if tool in (None, place.tool)]
     said = []
     for method in run.design.methods:
         found = [lookup.value(metric, aggregate, place, method) for place in places]

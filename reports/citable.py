@@ -38,6 +38,8 @@ class Definition:
         Fixed decimals, or None: as many as the numbers need.
     wide
         Methods as rows and structures as columns, as the paper has its Tables 3 and 4.
+    pooled
+        Numbers over all scanners or pairs, not of each.
     overall
         A second pair of aggregates over all scanners, in lines of its own, and its name.
     """
@@ -51,6 +53,7 @@ class Definition:
     best: str = ""
     digits: int | None = None
     wide: bool = False
+    pooled: bool = False
     overall: tuple[str, str] = ("", "")
 
 
@@ -115,6 +118,7 @@ DEFINITIONS = (
         tested=True,
         best="smallest",
         wide=True,
+        pooled=True,
     ),
     Definition(
         "HB-T7",
@@ -124,6 +128,7 @@ DEFINITIONS = (
         "Mean over scanner pairs of the pair's RMSD over subjects. Lower is better.",
         best="smallest",
         wide=True,
+        pooled=True,
     ),
     Definition(
         "HB-T8",
@@ -134,6 +139,7 @@ DEFINITIONS = (
         "higher than RAW may be gain or artefact.",
         best="above RAW",
         wide=True,
+        pooled=True,
     ),
     Definition(
         "HB-T12",
@@ -141,8 +147,9 @@ DEFINITIONS = (
         "slice_consistency",
         ("mean", "sd"),
         "Slice-to-slice consistency: correlation of the harmonized image's neighbouring-slice SSIM "
-        "with RAW's along each axis, mean (SD). Higher is better.",
+        "with RAW's along each axis, mean (SD) over all scans. Higher is better.",
         digits=3,
+        pooled=True,
     ),
 )
 
@@ -163,14 +170,12 @@ def citable(run: Finished) -> list[Table]:
 
 
 def _aggregates(run: Finished, lookup: Lookup, definition: Definition, line: str) -> Table:
-    places = lookup.places(definition.metric, definition.aggregates[0])
-    if definition.metric != "auroc":
-        overall = [p for p in places if not p.scanner]
-        places = overall if definition.wide else [p for p in places if p.scanner] or overall
+    aggregate = definition.aggregates[0]
+    places = lookup.cases(definition.metric, aggregate, pooled=definition.pooled)
     methods = list(run.design.methods)
     known = [_cells(run, lookup, definition, p, methods) for p in places]
     if definition.overall[0]:
-        spreads = lookup.places(definition.metric, definition.overall[0])
+        spreads = lookup.cases(definition.metric, definition.overall[0], pooled=True)
         spread = Definition(**{**vars(definition), "aggregates": (definition.overall[0], "")})
         known += [_cells(run, lookup, spread, p, methods) for p in spreads]
         places += spreads
@@ -223,7 +228,8 @@ def _cell(
     most: int | None,
 ) -> Cell:
     if number is None or number.value is None:
-        return Cell(text=number.status if number else "not measured")
+        known = number.status if number else lookup.status(definition.metric, place, method)
+        return Cell(text=known)
     spread = definition.aggregates[1]
     return Cell(
         number.value,
@@ -295,13 +301,15 @@ def _caption(run: Finished, lookup: Lookup, definition: Definition, places: Sequ
         sentences.append("Bold: above RAW, in RAW's direction.")
     if definition.tested:
         sentences.append(STAR)
-    if any(x is not None and x.status == "failed" for x in numbers):
+    if len(run.failures):
         sentences.append("What failed stands in HB-T11.")
     return " ".join(sentences)
 
 
 def _unit_of_n(definition: Definition) -> str:
-    return {"HB-T6": "pooled differences", "HB-T8": "scanners"}.get(definition.id, "subjects")
+    return {"HB-T6": "pooled differences", "HB-T8": "scanners", "HB-T12": "scans"}.get(
+        definition.id, "subjects"
+    )
 
 
 def _by_place(

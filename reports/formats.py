@@ -181,7 +181,7 @@ def _markdown_cell(cell: Cell) -> str:
 
 def to_latex(table: Table) -> str:
     r"""Return a table as LaTeX; the preamble needs \usepackage{booktabs}."""
-    caption = f"{latex(table.title)}. {latex(table.caption)} {latex(table.provenance)}"
+    caption = f"{table.id} {latex(table.title)}. {latex(table.caption)} {latex(table.provenance)}"
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
@@ -204,10 +204,10 @@ def to_latex(table: Table) -> str:
 
 
 def latex(text: str) -> str:
-    """Escape what LaTeX would read as a command.
+    r"""Escape what LaTeX would read as a command.
 
-    >>> latex("GM_left & 5%")
-    'GM\\\\_left \\\\& 5\\\\%'
+    >>> print(latex("GM_left & 5%"))
+    GM\_left \& 5\%
     """
     return "".join(LATEX.get(character, character) for character in text)
 

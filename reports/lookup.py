@@ -104,6 +104,19 @@ class Lookup:
 
         return sorted(found, key=key)
 
+    def cases(self, metric: str, aggregate: str, *, pooled: bool = False) -> list[Place]:
+        """Places of each scanner or pair; `pooled`: those over all scanners or pairs."""
+        return [p for p in self.places(metric, aggregate) if bool(p.scanner) != pooled]
+
+    def status(self, metric: str, place: Place, method: str) -> str:
+        """Why a method has no number here: what became of all its scores, else "not measured"."""
+        whole = Place(place.tool, place.structure, place.space)
+        for aggregate in ("bias", "mean"):
+            number = self.number(metric, aggregate, whole, method)
+            if number is not None and number.status:
+                return number.status
+        return "not measured"
+
     def reason(self, metric: str) -> str:
         """Why the run has no number of this metric."""
         for frame in (self.aggregates, self.run.scores):
@@ -117,21 +130,21 @@ class Lookup:
 
 def paper(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of the paper's statistics."""
-    return frame[frame["mode"] == MODE]
+    return frame.loc[frame["mode"] == MODE]
 
 
 def first_repeat(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of the first repeat; a report shows one, the tables of the run hold them all."""
-    return frame[frame["repeat"] == frame["repeat"].min()] if len(frame) else frame
+    return frame.loc[frame["repeat"] == frame["repeat"].min()] if len(frame) else frame
 
 
 def scores(run: Finished, metric: str, **where: str) -> pd.DataFrame:
     """Return a metric's values: first repeat, status ok, finite."""
     frame = first_repeat(run.scores)
-    frame = frame[(frame["metric"] == metric) & (frame["status"] == "ok")]
+    frame = frame.loc[(frame["metric"] == metric) & (frame["status"] == "ok")]
     for name, wanted in where.items():
-        frame = frame[frame[name] == wanted]
-    return frame[np.isfinite(frame["value"])]
+        frame = frame.loc[frame[name] == wanted]
+    return frame.loc[frame["value"].abs() < np.inf]  # drops NaN too
 
 
 def measured(run: Finished, metric: str, column: str) -> list[str]:

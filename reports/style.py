@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 import numpy as np
 
@@ -39,16 +39,16 @@ INK, GRID, RAW = "#24292f", "#c9ced6", "#7f858d"
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 HATCHES = ("", "///", "...", "xxx")
-LINES = ("-", "--", "-.", ":")
+LINES: tuple[Literal["-", "--", "-.", ":"], ...] = ("-", "--", "-.", ":")
 DPI = 300
 # An SVG in an <img> follows the page's colour scheme by its own style sheet.
 DARK = (
-    "<style>@media (prefers-color-scheme: dark) {{"
-    '[style*="fill: {ink}"]{{fill:#e6edf3 !important}}'
-    '[style*="stroke: {ink}"]{{stroke:#e6edf3 !important}}'
-    '[style*="stroke: {grid}"]{{stroke:#3d444d !important}}'
-    "}}</style>"
-).format(ink=INK, grid=GRID)
+    "<style>@media (prefers-color-scheme: dark) {"
+    f'[style*="fill: {INK}"]{{fill:#e6edf3 !important}}'
+    f'[style*="stroke: {INK}"]{{stroke:#e6edf3 !important}}'
+    f'[style*="stroke: {GRID}"]{{stroke:#3d444d !important}}'
+    "}</style>"
+)
 
 
 def label(name: str) -> str:
@@ -83,10 +83,10 @@ def colours(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 @contextmanager
 def plotting(salt: str = "harmobench") -> Iterator[None]:
-    """Settings that every figure is drawn and saved with."""
+    """Set what every figure is drawn and saved with."""
     import matplotlib as mpl
 
-    settings: dict[str, Any] = {
+    settings: Any = {
         "axes.edgecolor": INK,
         "axes.labelcolor": INK,
         "axes.spines.right": False,

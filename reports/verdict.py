@@ -27,18 +27,27 @@ class Criterion:
     verb: str
     cases: str
     tested: bool = False
+    pooled: bool = False
 
 
 CRITERIA = (
     Criterion("SSIM", "ssim", "mean", "higher", "raised", "scanner pairs", tested=True),
     Criterion("AUROC", "auroc", "mean", "higher", "raised", "scanners"),
-    Criterion("AUROC spread", "auroc", "spread", "lower", "lowered", "overall"),
+    Criterion("AUROC spread", "auroc", "spread", "lower", "lowered", "overall", pooled=True),
     Criterion("Volume bias", "volume", "bias", "lower", "lowered", "cases", tested=True),
     Criterion("Volume RMSD", "volume", "rmsd", "lower", "lowered", "cases"),
     Criterion("Dice", "dice", "mean", "higher", "raised", "cases", tested=True),
-    Criterion("Biomarker bias", "biomarker", "bias", "lower", "lowered", "biomarkers", tested=True),
-    Criterion("Biomarker RMSD", "biomarker", "rmsd", "lower", "lowered", "biomarkers"),
-    Criterion("Effect size", "biomarker", "cohen_d_mean", "kept", "not below RAW's", "biomarkers"),
+    Criterion("Biomarker bias", "biomarker", "bias", "lower", "lowered", "biomarkers", True, True),
+    Criterion("Biomarker RMSD", "biomarker", "rmsd", "lower", "lowered", "biomarkers", pooled=True),
+    Criterion(
+        "Effect size",
+        "biomarker",
+        "cohen_d_mean",
+        "kept",
+        "not below RAW's",
+        "biomarkers",
+        pooled=True,
+    ),
 )
 
 
@@ -63,7 +72,9 @@ class Count:
     @property
     def shown(self) -> str:
         """Such as "5 of 6"."""
-        return f"{self.better} of {self.cases}" if self.cases else "not measured"
+        if not self.cases:
+            return "not measured"
+        return f"{self.better} of {self.cases}" if self.better or self.worse else "as RAW"
 
     @property
     def tests(self) -> str:
@@ -94,7 +105,7 @@ def verdict(run: Finished) -> Verdict:
 
 def _count(lookup: Lookup, criterion: Criterion, method: str) -> Count:
     gains = []
-    for place in lookup.places(criterion.metric, criterion.aggregate):
+    for place in lookup.cases(criterion.metric, criterion.aggregate, pooled=criterion.pooled):
         if criterion.metric == "volume" and place.structure not in TISSUES:
             continue
         value = lookup.value(criterion.metric, criterion.aggregate, place, method)
@@ -127,13 +138,15 @@ def _gain(better: str, value: float, raw: float) -> int:
 def _sentence(
     criterion: Criterion, methods: Sequence[str], counts: dict[tuple[str, str], Count]
 ) -> str:
-    every, some, none = [], [], []
+    every, some, none, same = [], [], [], []
     for method in methods:
         count = counts[method, criterion.name]
         if not count.cases:
             continue
         if count.better == count.cases:
             every.append(label(method))
+        elif not count.better and not count.worse:
+            same.append(label(method))
         elif count.better:
             some.append(f"{label(method)} ({count.shown})")
         else:
@@ -149,6 +162,8 @@ def _sentence(
     if criterion.better == "kept":
         parts = [("for all with ", every), ("in part with ", some), ("for none with ", none)]
     said = [f"{head}{_list(names)}" for head, names in parts if names]
+    if same:
+        said.append(f"unchanged by {_list(same)}")
     return f"{criterion.name} {criterion.verb} {'; '.join(said)}."
 
 

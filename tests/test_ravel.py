@@ -52,7 +52,9 @@ def streamed(
     sums = weighted_sums(np.vstack([factor_weights(z, covariates), np.full((1, n), 1 / n)]), images)
     rows = [image[control] @ (left / s) for image in images]
     np.testing.assert_allclose(rows, z, atol=1e-8)  # projection gives each image its own row
-    return np.stack([correct(v, row, sums[:-1], sums[-1]) for v, row in zip(images, rows)])
+    return np.stack(
+        [correct(v, row, sums[:-1], sums[-1]) for v, row in zip(images, rows, strict=True)]
+    )
 
 
 def plain(v: np.ndarray, control: np.ndarray, k: int, covariates: np.ndarray) -> np.ndarray:
@@ -399,8 +401,12 @@ def test_what_else_users_get_wrong(made: Made, tmp_path: Path) -> None:
     group = Group("group", "hi", "other")
     with pytest.raises(MethodError, match="expected 'hi' or 'other' in column 'group'"):
         Ravel().fit(made.cohort, None, replace(made.context, group=group))
+    values = {**made.cohort.scans[0].values, "age": "nan"}
+    blank = Cohort(tuple(replace(s, values=values) for s in made.cohort.scans))
+    with pytest.raises(MethodError, match="a number in column 'age'"):
+        Ravel().fit(blank, None, replace(made.context, covariates=("age",)))
+    bare = Cohort(tuple(replace(s, inputs={}) for s in made.cohort.scans))
     with pytest.raises(MethodError, match="shared input 'tissue'"):
-        bare = Cohort(tuple(replace(s, inputs={}) for s in made.cohort.scans))
         Ravel().fit(bare, None, made.context)
     method = Ravel().fit(made.cohort, None, made.context)
     small = np.ones((4, 4, 4), dtype=np.float32)

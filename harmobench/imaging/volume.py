@@ -146,11 +146,8 @@ def write_image(path: Path, voxels: NDArray[Any], grid: Grid, scale: float | Non
     import nibabel as nib
 
     array = voxels.astype(np.uint8) if voxels.dtype == np.bool_ else voxels
-    if scale is None:
-        image = nib.nifti1.Nifti1Image(array, grid.affine)
-    else:  # nibabel divides by the slope while saving, which gives the same integers back
-        image = nib.nifti1.Nifti1Image(array * scale, grid.affine)
-        image.header.set_data_dtype(array.dtype)
+    image = nib.nifti1.Nifti1Image(array, grid.affine)
+    if scale is not None:  # nibabel stores the integers as they are once a slope is set
         image.header.set_slope_inter(scale, 0.0)
     image.header.set_xyzt_units("mm")
     path.parent.mkdir(parents=True, exist_ok=True)

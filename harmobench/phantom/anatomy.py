@@ -101,6 +101,8 @@ class Base:
     ----------
     grid, brain
         The template's.
+    surface
+        Where the brain's outermost voxels are.
     points
         World coordinates (3, x, y, z), mm.
     csf, wm
@@ -111,6 +113,7 @@ class Base:
 
     grid: Grid
     brain: BoolArray
+    surface: BoolArray
     points: FloatArray
     csf: FloatArray
     wm: FloatArray
@@ -132,6 +135,7 @@ def template(resolution: float) -> Base:
     return Base(
         grid=grid,
         brain=brain,
+        surface=brain & ~ndimage.binary_erosion(brain),
         points=points,
         csf=(logs["csf"] - logs["gm"] + CSF_OFFSET).astype(np.float32),
         wm=(logs["wm"] - logs["gm"]).astype(np.float32),
@@ -154,16 +158,22 @@ def _signed_distance(mask: BoolArray, grid: Grid) -> FloatArray:
     return np.asarray(signed, dtype=np.float32)
 
 
-def ellipsoid_distance(points: Points, name: str) -> tuple[Points, Points]:
-    """About the signed distance, mm, from the surface of a region's ellipsoid, left and right."""
+def ellipsoid_distance(points: Points, name: str, side: int) -> Points:
+    """About the signed distance, mm, from the surface of a region's ellipsoid.
+
+    Parameters
+    ----------
+    points
+        Of template space (3, ...), mm.
+    name
+        A region of `ELLIPSOIDS`.
+    side
+        -1 left, 1 right.
+    """
     centre, axes = ELLIPSOIDS[name]
-    shape = (3,) + (1,) * (points.ndim - 1)
-    sides = []
-    for sign in (-1.0, 1.0):
-        offset = points - np.reshape(np.array(centre) * [sign, 1, 1], shape)
-        radius = np.sqrt(((offset / np.reshape(axes, shape)) ** 2).sum(axis=0))
-        sides.append((radius - 1.0) * min(axes))
-    return sides[0], sides[1]
+    middle = (side * centre[0], *centre[1:])
+    squares = sum(((p - c) / a) ** 2 for p, c, a in zip(points, middle, axes, strict=True))
+    return np.asarray((np.sqrt(squares) - 1.0) * min(axes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +213,7 @@ def make_anatomy(subject: Subject, base: Base, rng: np.random.Generator) -> Anat
     csf = STEEPNESS * (base.csf + BOUNDARY * noise[0] + 0.02 * (subject.age - 71.0))
     wm = STEEPNESS * (base.wm + BOUNDARY * noise[1])
     csf = csf + EFFECT * _step(subject.disease.ventricle - base.ventricle)
-    near = np.minimum(*ellipsoid_distance(base.points, "hippocampus"))
+    near = np.minimum(*(ellipsoid_distance(base.points, "hippocampus", s) for s in (-1, 1)))
     kept = _step(-subject.disease.hippocampus - near)
     lost = _step(-near) - kept
     csf = csf + EFFECT * (lost - kept)

@@ -14,8 +14,7 @@ from harmobench.phantom.deformation import (
     Deformation,
     Points,
     apply_matrix,
-    invert,
-    random_diffeomorphism,
+    random_displacement,
     random_rigid,
     sample,
     smooth_noise,
@@ -27,9 +26,10 @@ ROTATION, SHIFT = 2.0, 3.0  # SD of the head's position in a scanner, degrees an
 RESIDUAL_SIGMA, RESIDUAL_RMS = 8.0, 0.4  # mm: what registration leaves over
 RESIDUAL_BIAS = 0.15  # share of the log bias field that correction leaves in RAW
 BIAS_SIGMA, BIAS_OWN = 45.0, 0.25  # mm; share of the field that changes from scan to scan
+BIAS_SPACING = 12.0  # mm, lattice of the bias field
 SCALE_SPREAD = 0.1  # SD of the logarithm of the intensity scale from scan to scan
-MARGIN = 10.0  # mm around the brain in a native image
-GRAIN = 1024.0  # fields are stored in steps of 1/1024 mm, which compress well
+MARGIN = 6.0  # mm around the brain in a native image
+GRAIN = 256.0  # fields are stored in steps of 1/256 mm, which compress well
 VARIATIONS = np.linspace(-0.4, 0.4, 81)  # of T1, between which the signal is interpolated
 
 
@@ -46,13 +46,15 @@ class Position:
     head
         Where the head lies in this scanner, a rigid 4 x 4 matrix.
     residual
-        Displacement on the lattice, mm: RAW at y shows what the template point y + residual(y)
-        should show.
+        The registration's error: what belongs at template point y, RAW shows at residual(y).
+    guess
+        The deformation's inverse, as good as the lattice can hold it: where inversion starts.
     """
 
     deformation: Deformation
     head: NDArray[np.float64]
     residual: Deformation
+    guess: Deformation
 
     def to_template(self, points: Points) -> Points:
         """Template points of native points: the truth."""
@@ -60,18 +62,20 @@ class Position:
 
     def to_native(self, points: Points) -> Points:
         """Native points of template points: inverse of `to_template`."""
-        return apply_matrix(self.head, self.deformation.inverse(points))
+        return apply_matrix(self.head, self.deformation.inverse(points, self.guess(points)))
 
-    def registered(self, points: Points) -> Points:
-        """Points of RAW at native points: inverse of the map that RAW was made by."""
-        return self.residual.inverse(self.to_template(points))
+    def registered_to_native(self, points: Points) -> Points:
+        """Native points whose intensities RAW shows at `points`."""
+        return self.to_native(self.residual.inverse(points))
 
 
-def draw_position(deformation: Deformation, rng: np.random.Generator) -> Position:
-    """Draw where a head lies and what its registration leaves over."""
+def draw_position(
+    deformation: Deformation, guess: Deformation, rng: np.random.Generator
+) -> Position:
+    """Draw where a head lies and what its registration leaves over; see `Position`."""
     head = random_rigid(rng, ROTATION, SHIFT)
-    residual = random_diffeomorphism(rng, RESIDUAL_SIGMA, RESIDUAL_RMS)
-    return Position(deformation, head, residual)
+    residual = random_displacement(rng, RESIDUAL_SIGMA, RESIDUAL_RMS)
+    return Position(deformation, head, residual, guess)
 
 
 def native_grid(native_brain: Points, resolution: float) -> Grid:
@@ -105,9 +109,9 @@ def log_bias(
     scanner: Scanner, own: np.random.Generator, shared: np.random.Generator, points: Points
 ) -> FloatArray:
     """Logarithm of the bias field at native points: mostly the scanner's, partly the scan's."""
-    pattern = smooth_noise(shared, BIAS_SIGMA) * np.float32(np.sqrt(1 - BIAS_OWN))
-    pattern += smooth_noise(own, BIAS_SIGMA) * np.float32(np.sqrt(BIAS_OWN))
-    return sample(pattern, points)[0] * np.float32(scanner.bias)
+    pattern = np.sqrt(1 - BIAS_OWN) * smooth_noise(shared, BIAS_SIGMA, BIAS_SPACING)
+    pattern += np.sqrt(BIAS_OWN) * smooth_noise(own, BIAS_SIGMA, BIAS_SPACING)
+    return sample(pattern, points, BIAS_SPACING)[0] * np.float32(scanner.bias)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +163,7 @@ def scan_native(
         Random numbers of this scan, and of the scanner.
     """
     base = anatomy.base
-    grid = native_grid(position.to_native(base.points[:, base.brain]), resolution)
+    grid = native_grid(position.to_native(base.points[:, base.surface]), resolution)
     native = grid_points(grid)
     points = position.to_template(native)
     tissues = tissues_at(anatomy, points)
@@ -175,7 +179,7 @@ def scan_native(
         bias=bias * np.float32(scanner.gamma),
         points=points,
         to_template=displacement(points, native),
-        registered=displacement(position.residual.inverse(points), native),
+        registered=displacement(position.residual(points), native),
         tissues=tissues,
     )
 
@@ -201,7 +205,7 @@ def bring_to_template(
         The template's brain mask.
     """
     corrected = scan.image * np.exp(-(1 - RESIDUAL_BIAS) * scan.bias)
-    native = position.to_native(position.residual(points[:, brain]))
+    native = position.registered_to_native(points[:, brain])
     index = apply_matrix(np.linalg.inv(scan.grid.affine), native)
     values = ndimage.map_coordinates(corrected, index, order=1, mode="nearest")
     return mean_scaled(values, brain)
@@ -228,7 +232,6 @@ __all__ = [
     "clean_signal",
     "displacement",
     "draw_position",
-    "invert",
     "native_grid",
     "reference_image",
     "scan_native",

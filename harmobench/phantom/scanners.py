@@ -50,7 +50,7 @@ class Scanner:
 # T1-weighted brain protocol. Two Siemens MPRAGE are alike; GE's IR-SPGR, with its short inversion
 # time, is the most different.
 SCANNERS = (
-    Scanner("GE", Protocol(1600, 450, 3.0, 11, 7.4, 100), 1.9, 0.14, 0.030, 1.10, 2600.0),
+    Scanner("GE", Protocol(1800, 550, 3.0, 11, 7.4, 120), 1.7, 0.13, 0.028, 1.05, 2600.0),
     Scanner("Philips", Protocol(2100, 850, 3.2, 8, 6.9, 210), 1.3, 0.11, 0.025, 0.90, 900.0),
     Scanner("SiemensP", Protocol(2300, 900, 2.98, 9, 7.1, 176), 1.1, 0.09, 0.020, 1.00, 420.0),
     Scanner("SiemensT", Protocol(2250, 890, 3.02, 9, 7.2, 176), 1.2, 0.10, 0.023, 1.02, 480.0),

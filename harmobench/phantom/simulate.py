@@ -25,7 +25,7 @@ from harmobench.imaging.warp import write_field
 from harmobench.phantom import anatomy as anatomy_model
 from harmobench.phantom import scan as scan_model
 from harmobench.phantom.anatomy import Anatomy, Subject, make_anatomy, make_subject, template
-from harmobench.phantom.deformation import Deformation, random_diffeomorphism
+from harmobench.phantom.deformation import Deformation, exponential, random_velocity
 from harmobench.phantom.scan import (
     NativeScan,
     bring_to_template,
@@ -40,10 +40,8 @@ from harmobench.phantom.truth import (
     STEPS,
     Truth,
     effects,
-    region_labels,
     scanner_means,
-    stored_fractions,
-    volumes,
+    true_scan,
     write_truth,
 )
 
@@ -177,11 +175,12 @@ def _run(jobs: Sequence[Job], workers: int) -> Iterator[Done]:
 
 def simulate_subject(job: Job) -> Done:
     """Simulate and write all scans of one subject."""
-    person, body, shape = draw_subject(job.number, job.resolution, job.seed)
+    person, body = draw_subject(job.number, job.resolution, job.seed)
+    shape = draw_deformation(job.number, job.seed)
     write_image(job.out / _truth_image(person), reference_image(body), body.base.grid)
     done = Done([], [], person)
     for index, scanner in enumerate(job.scanners):
-        position = draw_position(shape, stream(job.seed, "position", job.number, index))
+        position = draw_position(*shape, stream(job.seed, "position", job.number, index))
         own = stream(job.seed, "scan", job.number, index)
         shared = stream(job.seed, "bias", index)
         scan = scan_native(body, position, scanner, job.resolution, own, shared)
@@ -193,12 +192,18 @@ def simulate_subject(job: Job) -> Done:
     return done
 
 
-def draw_subject(number: int, resolution: float, seed: int) -> tuple[Subject, Anatomy, Deformation]:
-    """Return person, anatomy on the template grid and deformation of subject `number` (from 0)."""
+def draw_subject(number: int, resolution: float, seed: int) -> tuple[Subject, Anatomy]:
+    """Return subject `number` (from 0) and its anatomy on the template grid."""
     person = make_subject(number, stream(seed, "subject", number))
     body = make_anatomy(person, template(resolution), stream(seed, "anatomy", number))
+    return person, body
+
+
+def draw_deformation(number: int, seed: int) -> tuple[Deformation, Deformation]:
+    """Return the deformation of subject `number` (from 0) and, nearly, its inverse."""
     rng = stream(seed, "deformation", number)
-    return person, body, random_diffeomorphism(rng, DEFORMATION_SIGMA, DEFORMATION_RMS)
+    velocity = random_velocity(rng, DEFORMATION_SIGMA, DEFORMATION_RMS)
+    return exponential(velocity), exponential(-velocity)
 
 
 def _truth_image(person: Subject) -> str:
@@ -228,12 +233,12 @@ def _write_scan(out: Path, row: Mapping[str, str], scan: NativeScan) -> list[Tru
     write_image(out / row["native_image"], scan.image, scan.grid)
     write_field(out / row["to_native"], scan.registered, scan.grid)
     write_field(out / row["truth_to_native"], scan.to_template, scan.grid)
-    for name, steps in stored_fractions(scan.tissues).items():
-        write_image(out / row[f"truth_{name}"], steps, scan.grid, scale=1 / STEPS)
-    labels = region_labels(scan.tissues, scan.points)
-    write_image(out / row["truth_labels"], labels, scan.grid)
     who = (row["subject"], row["scanner"])
-    return volumes(scan.tissues, scan.points, labels, scan.grid.voxel_ml, *who)
+    truth = true_scan(scan.tissues, scan.points, scan.grid.voxel_ml, *who)
+    for name, steps in truth.fractions.items():
+        write_image(out / row[f"truth_{name}"], steps, scan.grid, scale=1 / STEPS)
+    write_image(out / row["truth_labels"], truth.labels, scan.grid)
+    return truth.volumes
 
 
 def write_manifest(

@@ -66,52 +66,99 @@ def stored_fractions(tissues: Tissues) -> dict[str, NDArray[np.uint8]]:
     }
 
 
-def region_labels(tissues: Tissues, points: Points) -> NDArray[np.uint8]:
-    """Label of each point (3, ...) of template space: see `LABELS`.
+def ellipsoid_labels(points: Points) -> NDArray[np.uint8]:
+    """Label of the ellipsoid that each point (3, ...) of template space lies in, else 0."""
+    out = np.zeros(points.shape[1:], dtype=np.uint8)
+    for name in ELLIPSOIDS:
+        for side, word in ((-1, "left"), (1, "right")):
+            inside = ellipsoid_distance(points, name, side) <= 0
+            out[inside & (out == 0)] = LABELS[f"{word}_{name}"]
+    return out
+
+
+def region_labels(tissues: Tissues, ellipsoids: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Label of each point: see `LABELS`.
 
     Grey-matter regions are the voxels, mostly grey matter, within the built-in atlas's ellipsoids
     carried by the subject's deformation.
     """
-    out = np.zeros(points.shape[1:], dtype=np.uint8)
-    grey = tissues.brain & (tissues.gm >= 0.5)
-    for name in ELLIPSOIDS:
-        for side, distance in zip(("left", "right"), ellipsoid_distance(points, name), strict=True):
-            out[grey & (distance <= 0) & (out == 0)] = LABELS[f"{side}_{name}"]
+    out = np.where(tissues.brain & (tissues.gm >= 0.5), ellipsoids, 0).astype(np.uint8)
     out[tissues.ventricle & (tissues.csf >= 0.5)] = LABELS["ventricles"]
     out[tissues.brain & (tissues.wm * tissues.lesion >= 0.5)] = LABELS["lesions"]
     return out
 
 
-def volumes(
-    tissues: Tissues,
-    points: Points,
-    labels: NDArray[np.uint8],
-    voxel_ml: float,
-    subject: str,
-    scanner: str,
-) -> list[Truth]:
-    """True volumes of one scan, ml; tissues from the fractions as they are stored."""
-    out = []
-    stored = stored_fractions(tissues)
+@dataclass(frozen=True, eq=False)
+class TrueScan:
+    """What is true of one scan's voxels; `fractions` and `labels` as they are stored."""
 
-    def add(structure: str, quantity: str, voxels: float) -> None:
-        out.append(Truth(subject, scanner, structure, quantity, float(voxels) * voxel_ml, "ml"))
+    fractions: dict[str, NDArray[np.uint8]]
+    labels: NDArray[np.uint8]
+    volumes: list[Truth]
 
-    for name, steps in stored.items():
-        add(name, "volume_sum", steps.sum(dtype=np.int64) / STEPS)
-        add(name, "volume_p80", np.count_nonzero(steps >= THRESHOLD * STEPS))
-    add("brain", "volume_sum", np.count_nonzero(tissues.brain))
-    for name in ELLIPSOIDS:
-        inside = np.minimum(*ellipsoid_distance(points, name)) <= 0
-        add(name, "volume_sum", stored["gm"][inside].sum(dtype=np.int64) / STEPS)
-        sides = [LABELS[f"left_{name}"], LABELS[f"right_{name}"]]
-        add(name, "volume_label", np.count_nonzero(np.isin(labels, sides)))
-    add("ventricles", "volume_sum", stored["csf"][tissues.ventricle].sum(dtype=np.int64) / STEPS)
-    add("ventricles", "volume_label", np.count_nonzero(labels == LABELS["ventricles"]))
-    lesion = np.where(tissues.brain, tissues.wm * tissues.lesion, 0)
-    add("lesions", "volume_sum", lesion.sum(dtype=np.float64))
-    add("lesions", "volume_label", np.count_nonzero(labels == LABELS["lesions"]))
+
+def true_scan(
+    tissues: Tissues, points: Points, voxel_ml: float, subject: str, scanner: str
+) -> TrueScan:
+    """Stored fractions, labels and volumes of one scan.
+
+    Parameters
+    ----------
+    tissues, points
+        Of the native voxels: what they hold, and their points in template space (3, ...), mm.
+    voxel_ml
+        Volume of a native voxel.
+    subject, scanner
+        Whose.
+    """
+    fractions = stored_fractions(tissues)
+    ellipsoids = ellipsoid_labels(points)
+    labels = region_labels(tissues, ellipsoids)
+    counts = _tissue_counts(fractions, tissues) | _region_counts(fractions["gm"], ellipsoids, labels)
+    counts |= _disease_counts(fractions["csf"], tissues, labels)
+    rows = [
+        Truth(subject, scanner, structure, quantity, float(voxels) * voxel_ml, "ml")
+        for (structure, quantity), voxels in counts.items()
+    ]
+    return TrueScan(fractions, labels, rows)
+
+
+Counts = dict[tuple[str, str], float]  # voxels of a structure and quantity
+
+
+def _tissue_counts(fractions: dict[str, NDArray[np.uint8]], tissues: Tissues) -> Counts:
+    out: Counts = {("brain", "volume_sum"): np.count_nonzero(tissues.brain)}
+    for name, steps in fractions.items():
+        out[name, "volume_sum"] = _added(steps)
+        out[name, "volume_p80"] = np.count_nonzero(steps >= THRESHOLD * STEPS)
     return out
+
+
+def _region_counts(
+    grey: NDArray[np.uint8], ellipsoids: NDArray[np.uint8], labels: NDArray[np.uint8]
+) -> Counts:
+    out: Counts = {}
+    for name in ELLIPSOIDS:
+        both = [LABELS[f"left_{name}"], LABELS[f"right_{name}"]]
+        out[name, "volume_sum"] = _added(grey[np.isin(ellipsoids, both)])
+        out[name, "volume_label"] = np.count_nonzero(np.isin(labels, both))
+    return out
+
+
+def _disease_counts(
+    csf: NDArray[np.uint8], tissues: Tissues, labels: NDArray[np.uint8]
+) -> Counts:
+    lesion = np.where(tissues.brain, tissues.wm * tissues.lesion, 0)
+    return {
+        ("ventricles", "volume_sum"): _added(csf[tissues.ventricle]),
+        ("ventricles", "volume_label"): np.count_nonzero(labels == LABELS["ventricles"]),
+        ("lesions", "volume_sum"): float(lesion.sum(dtype=np.float64)),
+        ("lesions", "volume_label"): np.count_nonzero(labels == LABELS["lesions"]),
+    }
+
+
+def _added(steps: NDArray[np.uint8]) -> float:
+    return int(steps.sum(dtype=np.int64)) / STEPS
 
 
 def scanner_means(rows: Iterable[Truth]) -> list[Truth]:

@@ -104,7 +104,7 @@ class HMRF:
     version: ClassVar[str] = "1"
 
     def available(self) -> str | None:
-        """Runs wherever harmobench does."""
+        """None: it needs nothing but numpy."""
         return None
 
     def segment(self, scan: Scan, context: Context) -> Mapping[str, FloatArray]:

@@ -167,7 +167,7 @@ def harmonize(
                     finished[k] = [w[k].detach().clone() for w in trained]
         if len(finished) == len(watches):
             break
-    refuse_dead(x, y)
+    refuse_dead(x, y, total)
     rows = [row for watch in watches for row in watch.rows]
     return _gather(trained, finished), rows
 

@@ -24,7 +24,7 @@ def reconstruction(x: Sequence[Tensor], y: Sequence[Tensor]) -> Tensor:
 
 
 def coupling(z: Sequence[Tensor]) -> Tensor:
-    """Population variance over scanners of the embeddings, mean over embeddings and pixels."""
+    """Average over embeddings and pixels of the population variance over scanners."""
     return torch.stack(list(z)).var(dim=0, correction=0).mean()
 
 

@@ -21,13 +21,40 @@ CHOICES = {
     "selection": ("weighted", "unweighted"),
     "precision": ("float32", "bfloat16"),
 }
-PAPER = {
+PUBLISHED: Mapping[str, Any] = {
+    "lambda1": 1.0,
     "learning_rate": 0.01,
     "decay": "constant",
     "clip": None,
     "epochs1": 100,
     "epochs2": 100,
     "precision": "float32",
+}
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "quick": {
+        "warm_steps": 100,
+        "steps": 70,
+        "steps2": 200,
+        "slices2": 96,
+        "learning_rate": 2e-3,
+        "learning_rate2": 5e-3,
+        "lambda4s": (),
+    },
+    "default": {},
+    "paper": {
+        **PUBLISHED,
+        "latents": (4, 6, 8),
+        "lambda2s": (0.1, 0.2, 0.3, 0.4, 0.5),
+        "lambda4s": (1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
+        "selection": "weighted",
+    },
+    "published-code": {
+        **PUBLISHED,
+        "lambda2": 0.3,
+        "lambda4s": (),
+        "decoder_activation": "relu",
+        "harmonization_average": "scanners",
+    },
 }
 
 
@@ -91,16 +118,16 @@ class Mispel(Method):
         doi="10.1016/j.media.2023.102926",
         key="torbati2023mispel",
     )
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
     latent: int = 6
-    lambda1: float = 1.0
-    lambda2: float = 0.3
+    lambda1: float = 0.3
+    lambda2: float = 1.0
     lambda3: float = 1.0
     lambda4: float = 4.0
     latents: tuple[int, ...] = ()
     lambda2s: tuple[float, ...] = ()
-    lambda4s: tuple[float, ...] = ()
+    lambda4s: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
     selection: str = "unweighted"
     learning_rate: float = 1e-3
     learning_rate2: float | None = None

@@ -6,23 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch.backends import cudnn
 
 
 @contextmanager
 def torch_settings(threads: int) -> Iterator[None]:
-    """Fix the thread count and deterministic algorithms; restore both afterwards."""
+    """Fix the thread count and what a GPU's convolutions may choose from; restore afterwards.
+
+    Everything else that this method runs gives the same bytes for the same thread count.
+    """
     count = torch.get_num_threads()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs time
     try:
-        yield
+        with cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True):
+            yield
     finally:
         torch.set_num_threads(count)
-        torch.use_deterministic_algorithms(deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
 
 
 def usable_device(device: str) -> str:

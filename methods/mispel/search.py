@@ -199,4 +199,3 @@ class Search:
             f"MISPEL's training diverged {RESTARTS + 1} times, last with a learning rate of "
             f"{rate / SLOWER:.2g} ({reason}): check the training scans, or lower learning_rate"
         )
-

@@ -119,7 +119,7 @@ def plan_crop(train: Cohort, min_brain: float) -> Crop:
 def matched_slices(
     cohort: Cohort, scanners: Sequence[str], crop: Crop, progress: Progress
 ) -> tuple[Matched, ...]:
-    """Matched slices of every subject on at least two known scanners, by their set of scanners."""
+    """Gather slices of every subject on at least two known scanners, by their set of scanners."""
     found: dict[tuple[int, ...], list[FloatArray]] = {}
     for done, subject in enumerate(cohort.subjects, start=1):
         scans = [scan for scan in cohort.of(subject) if scan.scanner in scanners]

@@ -22,7 +22,8 @@ Report = Callable[[int, int], None]  # (steps done, steps in all)
 EPSILON = 1e-7  # Keras's default for Adam
 WINDOW = 10  # steps between two looks at the loss
 WARM_UP = 10  # steps over which a decaying learning rate rises first
-EXPLODED = 10.0  # times the first loss: far above any hump that training recovers from
+EXPLODED = 100.0  # times the first loss: far above any hump that training recovers from
+JUDGED = 50  # steps after which outputs must resemble the slices
 DEAD = 0.05  # of the slices' own standard deviation
 
 
@@ -157,7 +158,7 @@ class Watch:
         return True
 
     def _check(self, totals: Tensor) -> None:
-        mean = float(totals.double().mean()) if len(totals) else 0.0
+        mean = float(totals.double().mean())
         if not math.isfinite(mean):
             raise DivergedError("the loss is not finite")
         if self._first is None:
@@ -167,19 +168,24 @@ class Watch:
 
 
 @torch.no_grad()
-def refuse_dead(x: Sequence[Tensor], y: Sequence[Tensor]) -> None:
-    """Notice outputs that are next to constant where the slices are not.
+def refuse_dead(x: Sequence[Tensor], y: Sequence[Tensor], steps: int) -> None:
+    """Notice outputs that are next to constant, or no nearer to the slices than nothing at all.
+
+    Training of fewer than 50 steps is not judged: it may not have come so far.
 
     Raises
     ------
     DivergedError
-        Standard deviation of some scanner's output below 5% of its slices'.
+        Standard deviation of some output below 5% of its slices', or a mean absolute error above
+        that of an empty output.
     """
-    for scanner, (a, b) in enumerate(zip(x, y, strict=True)):
-        if not bool(b.isfinite().all()):
-            raise DivergedError(f"the output of decoder {scanner + 1} is not finite")
-        if bool(b.std() < DEAD * a.std()):
-            raise DivergedError(f"the output of decoder {scanner + 1} is dead")
+    if steps < JUDGED:
+        return
+    for scanner, (a, b) in enumerate(zip(x, y, strict=True), start=1):
+        dead = b.std(dim=(0, 2, 3)) < DEAD * a.std()
+        astray = losses.absolute_error(b, a) > a.abs().mean()
+        if bool(dead.any()) or bool(astray.any()):
+            raise DivergedError(f"the output of decoder {scanner} is dead")
 
 
 def adam(parameters: Sequence[nn.Parameter] | list[Tensor], rate: float) -> torch.optim.Adam:
@@ -266,5 +272,5 @@ def learn_embeddings(
         if watch.add(step + 1, torch.stack([loss, recon, coup]), rate, every):
             report(step + 1, total)
         if step + 1 == total:
-            refuse_dead(x, y)
+            refuse_dead(x, y, total)
     return watch.rows

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harmobench.interface import Finished
 from harmobench.reports.figures.panels import WIDTH, bars, legend
-from harmobench.reports.lookup import Lookup, Place
+from harmobench.reports.lookup import Lookup
 from harmobench.reports.style import INK, label, new_figure, styled
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ def _panels(run: Finished, aggregate: str, spread: str, axis: str) -> Figure:
     figure = new_figure(WIDTH, 0.6 + 2.3 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, place in zip(grid, places, strict=False):
-
-        def value(
-            _group: int, method: str, place: Place = place
-        ) -> tuple[float | None, float | None]:
-            error = lookup.value("biomarker", spread, place, method) if spread else None
-            return lookup.value("biomarker", aggregate, place, method), error
-
-        bars(axes, [label(place.structure)], methods, value)
+        values = {
+            (0, method): (
+                lookup.value("biomarker", aggregate, place, method),
+                lookup.value("biomarker", spread, place, method) if spread else None,
+            )
+            for method in methods
+        }
+        bars(axes, [label(place.structure)], methods, values)
         number = lookup.number("biomarker", aggregate, place, "raw")
         if spread and number and number.value is not None:
             axes.axhline(number.value, color=INK, linestyle=":", linewidth=0.9)

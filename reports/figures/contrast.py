@@ -70,16 +70,15 @@ def auroc_bars(run: Finished) -> Figure:
     places = [place for place in lookup.places("auroc", "mean") if place.scanner]
     figure = new_figure(WIDTH, 3.0)
     axes = figure.subplots()
-    bars(
-        axes,
-        [short(place.scanner) for place in places],
-        methods,
-        lambda i, method: (
-            lookup.value("auroc", "mean", places[i], method),
-            lookup.value("auroc", "sd", places[i], method),
-        ),
-        bottom=0.5,
-    )
+    values = {
+        (i, method): (
+            lookup.value("auroc", "mean", place, method),
+            lookup.value("auroc", "sd", place, method),
+        )
+        for i, place in enumerate(places)
+        for method in methods
+    }
+    bars(axes, [short(place.scanner) for place in places], methods, values, bottom=0.5)
     axes.set_ylabel("mean AUROC")
     legend(figure, methods)
     return figure

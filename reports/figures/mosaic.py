@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harmobench.interface import Finished
 from harmobench.reports.figures.panels import short
@@ -23,7 +23,8 @@ def mosaic(run: Finished, subject: str, axis: str = "axial") -> Figure:
     gallery, scanners = Gallery(run), run.design.scanners
     methods = gallery.methods
     figure = new_figure(1.6 * len(scanners) + 0.8, 1.9 * len(methods) + 0.3)
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
+    layout: Any = figure.get_layout_engine()
+    layout.set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
     grid = figure.subplots(len(methods), len(scanners), squeeze=False)
     for row, method in enumerate(methods):
         for column, scanner in enumerate(scanners):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,15 +59,17 @@ def bars(
     axes: Axes,
     names: Sequence[str],
     methods: Sequence[str],
-    value: Callable[[int, str], tuple[float | None, float | None]],
+    values: Mapping[tuple[int, str], tuple[float | None, float | None]],
     bottom: float = 0.0,
 ) -> None:
-    """Draw a group of bars for each name; `value(group, method)` is its height and error."""
+    """Draw a group of bars for each name; `values` has (height, error) by (group, method)."""
     looks, offsets = colours(methods), places(len(methods))
     for method, offset in zip(methods, offsets, strict=True):
-        found = [value(i, method) for i in range(len(names))]
-        heights = np.array([np.nan if v is None else v for v, _ in found], dtype="float64")
-        errors = np.array([np.nan if e is None else e for _, e in found], dtype="float64")
+        found = [values.get((i, method), (None, None)) for i in range(len(names))]
+        heights, errors = (
+            np.array([np.nan if v is None else v for v in column], dtype="float64")
+            for column in zip(*found, strict=True)
+        )
         x = np.arange(len(names)) + offset
         colour, hatch = looks[method]
         known = np.isfinite(heights)
@@ -101,23 +103,21 @@ def violins(
     axes: Axes,
     names: Sequence[str],
     methods: Sequence[str],
-    values: Callable[[int, str], Any],
-    marked: Callable[[int, str], bool] = lambda _group, _method: False,
+    values: Mapping[tuple[int, str], Sequence[float]],
+    marked: Container[tuple[int, str]] = (),
 ) -> None:
-    """Draw a violin, its values and its mean for each group and method."""
+    """Draw a violin, its values and its mean for each (group, method); a star where marked."""
     looks, offsets = colours(methods), places(len(methods))
     width = SPREAD / len(methods) * 0.92
     for method, offset in zip(methods, offsets, strict=True):
         for group in range(len(names)):
-            data = finite(values(group, method))
-            if len(data):
-                _violin(axes, data, group + offset, width, looks[method])
-            else:
-                absent(axes, np.array([group + offset]))
-            if len(data) and marked(group, method):
-                axes.annotate(
-                    "*", (group + offset, data.max()), ha="center", va="bottom", fontsize=9
-                )
+            data, x = finite(values.get((group, method), ())), group + float(offset)
+            if not len(data):
+                absent(axes, np.array([x]))
+                continue
+            _violin(axes, data, x, width, looks[method])
+            if (group, method) in marked:
+                axes.annotate("*", (x, data.max()), ha="center", va="bottom", fontsize=9)
     ticks(axes, names)
 
 
@@ -126,7 +126,8 @@ def _violin(axes: Axes, data: Any, x: float, width: float, look: tuple[str, str]
     # a kernel density needs values that differ
     if len(data) > 2 and np.ptp(data) > 1e-9 * max(1.0, float(np.abs(data).max())):
         parts = axes.violinplot([data], [x], widths=width, showextrema=False, points=48)
-        for body in parts["bodies"]:
+        bodies: Any = parts["bodies"]
+        for body in bodies:
             body.set(facecolor=colour, edgecolor=colour, alpha=0.45, linewidth=0.8, hatch=hatch)
     axes.plot(np.full(len(data), x), data, "o", color=colour, markersize=1.8)
     mean = float(data.mean())
@@ -148,7 +149,7 @@ def legend(figure: Figure, methods: Sequence[str]) -> None:
 def by_group(
     found: Mapping[tuple[str, ...], Sequence[tuple[str, float]]], *key: str
 ) -> list[float]:
-    """Values under a key of `lookup.values_by`; none where there are none."""
+    """Return the values under a key of `lookup.values_by`; none where there are none."""
     return [value for _, value in found.get(key, ())]
 
 
@@ -157,6 +158,6 @@ def absolute_differences(
     first: Sequence[str],
     second: Sequence[str],
 ) -> list[float]:
-    """|a - b| of every subject that has both; keys as in `lookup.values_by`."""
+    """Return abs(a - b) of every subject that has both; keys as in `lookup.values_by`."""
     one, other = dict(found.get(tuple(first), ())), dict(found.get(tuple(second), ()))
     return [abs(one[subject] - other[subject]) for subject in one if subject in other]

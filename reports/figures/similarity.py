@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from harmobench.interface import Finished
 from harmobench.reports.figures.panels import (
     WIDTH,
-    Pair,
     by_group,
     legend,
     pair_tick,
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 @styled
 def ssim_violins(run: Finished) -> Figure:
-    """SSIM over subjects, one violin a scanner pair and method; * differs from RAW (paper, Fig. 4)."""
+    """SSIM over subjects by scanner pair and method; * differs from RAW (paper, Fig. 4)."""
     methods = list(run.design.methods)
     frame = scores(run, "ssim")
     found = values_by(frame, ["scanner", "reference_scanner", "method"])
@@ -34,16 +33,14 @@ def ssim_violins(run: Finished) -> Figure:
     figure = new_figure(WIDTH, 0.5 + 2.6 * len(rows))
     grid = figure.subplots(len(rows), 1, sharey=True, squeeze=False)[:, 0]
     for axes, pairs in zip(grid, rows, strict=True):
-        row: list[Pair] = list(pairs)
-        violins(
-            axes,
-            [pair_tick(pair) for pair in row],
-            methods,
-            lambda i, method, row=row: by_group(found, *row[i], method),  # type: ignore[misc]
-            lambda i, method, row=row: lookup.significant(  # type: ignore[misc]
-                "ssim", Place("", structure, space, *row[i]), method
-            ),
-        )
+        cases = [(i, pair, method) for i, pair in enumerate(pairs) for method in methods]
+        values = {(i, method): by_group(found, *pair, method) for i, pair, method in cases}
+        marked = {
+            (i, method)
+            for i, pair, method in cases
+            if lookup.significant("ssim", Place("", structure, space, *pair), method)
+        }
+        violins(axes, [pair_tick(pair) for pair in pairs], methods, values, marked)
         axes.set_ylabel("SSIM")
     legend(figure, methods)
     return figure

@@ -105,19 +105,19 @@ def difference_violins(run: Finished, tool: str) -> Figure:
     grid = figure.subplots(len(tissues) * len(rows), 1, sharey=False, squeeze=False)[:, 0]
     panels = [(tissue, list(row)) for tissue in tissues for row in rows]
     for axes, (tissue, row) in zip(grid, panels, strict=True):
-
-        def differences(
-            i: int, method: str, tissue: str = tissue, row: list[tuple[str, str]] = row
-        ) -> list[float]:
-            a, b = ((tissue, method, scanner) for scanner in row[i])
-            return absolute_differences(found, a, b)
-
-        def marked(
-            i: int, method: str, tissue: str = tissue, row: list[tuple[str, str]] = row
-        ) -> bool:
-            return lookup.significant("volume", Place(tool, tissue, space, *row[i]), method)
-
-        violins(axes, [pair_tick(pair) for pair in row], methods, differences, marked)
+        cases = [(i, pair, method) for i, pair in enumerate(row) for method in methods]
+        values = {
+            (i, method): absolute_differences(
+                found, (tissue, method, pair[0]), (tissue, method, pair[1])
+            )
+            for i, pair, method in cases
+        }
+        marked = {
+            (i, method)
+            for i, pair, method in cases
+            if lookup.significant("volume", Place(tool, tissue, space, *pair), method)
+        }
+        violins(axes, [pair_tick(pair) for pair in row], methods, values, marked)
         axes.set_ylabel(f"{label(tissue)} |difference|, ml")
         axes.set_ylim(bottom=0)
     legend(figure, methods)
@@ -150,15 +150,16 @@ def _pair_bars(
     figure = new_figure(WIDTH, 0.5 + 2.1 * len(panels))
     grid = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for axes, (tissue, row) in zip(grid, panels, strict=True):
-
-        def value(
-            i: int, method: str, row: list[Place] = list(row)
-        ) -> tuple[float | None, float | None]:
-            error = lookup.value(metric, spread, row[i], method) if spread else None
-            return lookup.value(metric, aggregate, row[i], method), error
-
+        values = {
+            (i, method): (
+                lookup.value(metric, aggregate, place, method),
+                lookup.value(metric, spread, place, method) if spread else None,
+            )
+            for i, place in enumerate(row)
+            for method in methods
+        }
         names = [pair_tick((place.scanner, place.reference_scanner)) for place in row]
-        bars(axes, names, methods, value)
+        bars(axes, names, methods, values)
         axes.set_ylabel(f"{label(tissue)} {axis}")
     legend(figure, methods)
     return figure

@@ -1,0 +1,144 @@
+"""Where a cohort lies: its atlas, its masks, its way back to native space, its files' hashes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harmobench.atlas import (
+    BUILTIN,
+    Atlas,
+    bring_atlas,
+    builtin_atlas,
+    check_space,
+    read_atlas,
+    refuse_other_space,
+)
+from harmobench.cohort import Cohort, Progress, Scan, is_file_column
+from harmobench.errors import AtlasError
+from harmobench.imaging.landmarks import contrast_to_noise
+from harmobench.imaging.warp import read_field
+from harmobench.store import hash_file, merkle
+
+SMALLEST_COMMON_MASK = 0.8  # of the median mask: below it one bad mask would decide every score
+
+
+def ways_back(cohort: Cohort, progress: Progress) -> bool:
+    """Whether every scan has its way back to native space; each is read and checked.
+
+    Raises
+    ------
+    HarmobenchError
+        A `to_native` file that is no displacement field.
+    """
+    found = [scan for scan in cohort.scans if scan.values.get("to_native")]
+    if len(found) < len(cohort.scans):
+        return False
+    for done, scan in enumerate(found, start=1):
+        read_field(Path(scan.values["to_native"]))
+        progress(done, len(found), f"reading the way back to native space of {scan}")
+    return True
+
+
+def place(
+    source: str, cohort: Cohort, progress: Progress
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Check that a cohort lies in an atlas's space.
+
+    Returns
+    -------
+    tuple
+        What to remember of the atlas, and the mean GM/WM contrast-to-noise of each scanner's RAW.
+
+    Raises
+    ------
+    AtlasError
+        No such atlas, a scan in another space, or brain masks that share too little.
+    """
+    with tempfile.TemporaryDirectory(prefix="harmobench-") as scratch:
+        own = read_atlas_source(source, Path(scratch) / "own")
+        grid = cohort.scans[0].grid
+        atlas = bring_atlas(own, grid, Path(scratch) / "atlas")
+        contrast, sizes, common = _measure_scans(cohort, atlas, progress)
+        _refuse_small_mask(cohort, sizes, common)
+        described = {
+            "source": source if source == BUILTIN else str(Path(source).absolute()),
+            "digest": _atlas_digest(own),
+            "name": own.name,
+            "space": own.space,
+            "reference": own.reference,
+        }
+    return described, contrast
+
+
+def _atlas_digest(atlas: Atlas) -> str:
+    toml = (atlas.template.parent / "atlas.toml").read_text(encoding="utf-8")
+    return merkle(toml, [hash_file(file) for file in atlas.files])
+
+
+def read_atlas_source(source: str, folder: Path) -> Atlas:
+    """Read an atlas from its folder, or write the built-in one to `folder`."""
+    return builtin_atlas(folder) if source == BUILTIN else read_atlas(Path(source).absolute())
+
+
+def _measure_scans(
+    cohort: Cohort, atlas: Atlas, progress: Progress
+) -> tuple[dict[str, float], list[int], int]:
+    contrast: dict[str, list[float]] = {scanner: [] for scanner in cohort.scanners}
+    common = atlas.brain().copy()
+    sizes = []
+    for done, scan in enumerate(cohort.scans, start=1):
+        voxels = scan.voxels()
+        brain = scan.brain()
+        refuse_other_space(str(scan), *check_space(voxels, brain, atlas), atlas)
+        if scan.mask is not None:
+            common &= brain
+            sizes.append(int(np.count_nonzero(brain & atlas.brain())))
+        gm, wm = atlas.tissue("gm") & brain, atlas.tissue("wm") & brain
+        contrast[scan.scanner].append(contrast_to_noise(voxels, gm, wm))
+        progress(done, len(cohort), f"placing {scan} in {atlas.space}")
+    means = {scanner: float(np.mean(values)) for scanner, values in contrast.items()}
+    return means, sizes, int(np.count_nonzero(common))
+
+
+def _refuse_small_mask(cohort: Cohort, sizes: Sequence[int], common: int) -> None:
+    if sizes and common < SMALLEST_COMMON_MASK * float(np.median(sizes)):
+        masked = [scan for scan in cohort.scans if scan.mask is not None]
+        smallest = masked[int(np.argmin(sizes))]
+        raise AtlasError(
+            f"the voxels that all brain masks share are only {common}, less than "
+            f"{SMALLEST_COMMON_MASK:.0%} of the median mask ({float(np.median(sizes)):.0f}): every "
+            f"score is taken there. The smallest mask is that of {smallest}: {smallest.mask}"
+        )
+
+
+def _hash_once(path: Path) -> str:
+    status = path.stat()  # the scans of a cohort often share a mask: it is read once
+    return _hash_of(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _hash_of(path: Path, size: int, modified: int) -> str:
+    return hash_file(path)
+
+
+def hashed(scan: Scan) -> dict[str, Any]:
+    """Describe a scan as plain data: absolute paths, and the SHA-256 of each file it names."""
+    files = [scan.image] if scan.mask is None else [scan.image, scan.mask]
+    files += [Path(text) for name, text in scan.values.items() if text and is_file_column(name)]
+    return {
+        "subject": scan.subject,
+        "scanner": scan.scanner,
+        "image": str(scan.image.absolute()),
+        "mask": str(scan.mask.absolute()) if scan.mask else "",
+        "values": {
+            name: str(Path(text).absolute()) if text and is_file_column(name) else text
+            for name, text in scan.values.items()
+        },
+        "hashes": {str(path.absolute()): _hash_once(path) for path in files},
+    }
