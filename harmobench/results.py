@@ -93,7 +93,7 @@ def table(rows: list[dict[str, object]], columns: tuple[str, ...]) -> pd.DataFra
         elif name in INTEGERS:
             frame[name] = frame[name].fillna(-1).astype("int64")
         else:
-            frame[name] = frame[name].fillna("").astype("str")
+            frame[name] = frame[name].astype("object").fillna("").astype("str")
     keys = [name for name in columns if name not in FLOATS]
     return frame.sort_values(keys, kind="stable", ignore_index=True)
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harmobench.base import Stateless
 from harmobench.imaging.volume import FloatArray
 from harmobench.interface import Better, Context, Reference, Row, Scan, State
 
 STRUCTURE = "gm-wm"
+SIGN = np.uint32(0x80000000)
+HALF = np.uint32(16)
 
 
 @dataclass
@@ -62,9 +65,7 @@ class AUROC(Stateless):
 def auroc(grey: FloatArray, white: FloatArray) -> float | None:
     """Area under the receiver operating characteristic curve, white matter being positive.
 
-    The Mann-Whitney statistic over the number of pairs, counted in integers, so exact to the last
-    bit of a float64 division. The shared part of the two sorted lists is searched once; only
-    values in both are searched again, for their ties.
+    The Mann-Whitney statistic over the number of pairs: counted in integers, so exact, ties too.
 
     Parameters
     ----------
@@ -83,11 +84,35 @@ def auroc(grey: FloatArray, white: FloatArray) -> float | None:
     """
     if not grey.size or not white.size:
         return None
-    low, high = np.sort(grey), np.sort(white)
-    below = np.searchsorted(low, high, side="left")
-    tied = high[low[np.minimum(below, low.size - 1)] == high]
-    ties = 0
-    if tied.size:
-        first = np.searchsorted(low, tied, side="left")
-        ties = int((np.searchsorted(low, tied, side="right") - first).sum())
-    return (2 * int(below.sum()) + ties) / (2 * low.size * high.size)
+    low, low_first = _distinct(_sorted_keys(grey))
+    high, high_first = _distinct(_sorted_keys(white))
+    before = np.append(low_first, grey.size)  # grey voxels before each distinct grey value
+    at = np.searchsorted(low, high)
+    equal = low[np.minimum(at, low.size - 1)] == high
+    twice = (before[at] + before[at + equal]) * np.diff(high_first, append=white.size)
+    return int(twice.sum()) / (2 * grey.size * white.size)
+
+
+def _sorted_keys(values: FloatArray) -> NDArray[np.uint32]:
+    """Sort floats as integers that have their order.
+
+    numpy sorts 16-bit integers in linear time: by the leading half of the bits at once, then
+    the other half of the few hundred to few thousand groups that share a leading half. A third of
+    the time of `np.sort`, which compares.
+    """
+    bits = (np.asarray(values, dtype=np.float32) + np.float32(0)).view(np.uint32)  # -0 becomes 0
+    keys = np.where(bits & SIGN, ~bits, bits | SIGN)
+    leading = (keys >> HALF).astype(np.uint16)
+    rest = keys.astype(np.uint16)[np.argsort(leading, kind="stable")]
+    counts = np.bincount(leading)
+    groups = np.flatnonzero(counts)
+    ends = np.cumsum(counts[groups])
+    for start, end in zip(ends - counts[groups], ends, strict=True):
+        rest[start:end].sort(kind="stable")
+    return np.repeat(groups.astype(np.uint32) << HALF, counts[groups]) | rest
+
+
+def _distinct(ordered: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
+    """Distinct values of a sorted array, and where each first stands."""
+    first = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    return ordered[first], first

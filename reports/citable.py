@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
 from harmobench.interface import Finished
 from harmobench.reports.account import costs, failures
+from harmobench.reports.definitions import DEFINITIONS, Definition
 from harmobench.reports.formats import Cell, Column, Table
 from harmobench.reports.lookup import Lookup, Number, Place, compared
 from harmobench.reports.provenance import provenance_line
@@ -16,142 +17,6 @@ from harmobench.reports.style import label, pair_label
 
 STAR = "* differs from RAW: paired t-test, p < .05, uncorrected."
 SMALLEST = "Bold: the smallest of its {line}, RAW included, controls left out."
-
-
-@dataclass(frozen=True)
-class Definition:
-    """What a table of aggregates holds.
-
-    Attributes
-    ----------
-    id, title, metric
-        As `metrics.md` names them.
-    aggregates
-        Number and spread; the second may be empty.
-    text
-        What a number is, and which way is better.
-    tested
-        Whether there are paired t-tests of exactly this number.
-    best
-        "smallest", "above RAW" or "": what is bold.
-    digits
-        Fixed decimals, or None: as many as the numbers need.
-    wide
-        Methods as rows and structures as columns, as the paper has its Tables 3 and 4.
-    pooled
-        Numbers over all scanners or pairs, not of each.
-    overall
-        A second pair of aggregates over all scanners, in lines of its own, and its name.
-    """
-
-    id: str
-    title: str
-    metric: str
-    aggregates: tuple[str, str]
-    text: str
-    tested: bool = False
-    best: str = ""
-    digits: int | None = None
-    wide: bool = False
-    pooled: bool = False
-    overall: tuple[str, str] = ("", "")
-
-
-DEFINITIONS = (
-    Definition(
-        "HB-T1",
-        "Image similarity",
-        "ssim",
-        ("mean", "sd"),
-        "SSIM of the two scans of a subject, mean (SD) over subjects for each scanner pair. "
-        "Higher is better.",
-        tested=True,
-        digits=3,
-    ),
-    Definition(
-        "HB-T2",
-        "Volumetric bias",
-        "volume",
-        ("bias", "bias_sd"),
-        "Absolute difference of a subject's tissue volumes on two scanners, mean (SD) over "
-        "subjects. Lower is better.",
-        tested=True,
-        best="smallest",
-    ),
-    Definition(
-        "HB-T3",
-        "Volumetric variance",
-        "volume",
-        ("rmsd", ""),
-        "Root-mean-square deviation (RMSD) over subjects of tissue volumes on two scanners. "
-        "Lower is better. RMSD has no value for a single subject, so there is no test.",
-        best="smallest",
-    ),
-    Definition(
-        "HB-T4",
-        "Segmentation overlap",
-        "dice",
-        ("mean", "sd"),
-        "Dice overlap of the tissue masks of a subject on two scanners, mean (SD) over subjects. "
-        "Higher is better.",
-        tested=True,
-        digits=3,
-    ),
-    Definition(
-        "HB-T5",
-        "GM-WM contrast",
-        "auroc",
-        ("mean", "sd"),
-        "AUROC of grey against white matter intensities, mean (SD) over subjects; 1 is complete "
-        "separation, .5 is chance. Higher is better, and so are equal values on all scanners. "
-        "Spread: SD over a subject's scanners, mean over subjects; lower is better.",
-        digits=3,
-        overall=("spread", "spread over scanners"),
-    ),
-    Definition(
-        "HB-T6",
-        "Biomarker bias",
-        "biomarker",
-        ("bias", "bias_sd"),
-        "Absolute difference of a subject's measures on two scanners, mean (SD) over all subjects "
-        "and scanner pairs pooled. Lower is better.",
-        tested=True,
-        best="smallest",
-        wide=True,
-        pooled=True,
-    ),
-    Definition(
-        "HB-T7",
-        "Biomarker variance",
-        "biomarker",
-        ("rmsd", ""),
-        "Mean over scanner pairs of the pair's RMSD over subjects. Lower is better.",
-        best="smallest",
-        wide=True,
-        pooled=True,
-    ),
-    Definition(
-        "HB-T8",
-        "Effect sizes",
-        "biomarker",
-        ("cohen_d_mean", "cohen_d_sd"),
-        "Cohen's d of the clinical groups, mean (SD) over scanners. Not below RAW is better; "
-        "higher than RAW may be gain or artefact.",
-        best="above RAW",
-        wide=True,
-        pooled=True,
-    ),
-    Definition(
-        "HB-T12",
-        "Guards",
-        "slice_consistency",
-        ("mean", "sd"),
-        "Slice-to-slice consistency: correlation of the harmonized image's neighbouring-slice SSIM "
-        "with RAW's along each axis, mean (SD) over all scans. Higher is better.",
-        digits=3,
-        pooled=True,
-    ),
-)
 
 
 def citable(run: Finished) -> list[Table]:
@@ -176,7 +41,7 @@ def _aggregates(run: Finished, lookup: Lookup, definition: Definition, line: str
     known = [_cells(run, lookup, definition, p, methods) for p in places]
     if definition.overall[0]:
         spreads = lookup.cases(definition.metric, definition.overall[0], pooled=True)
-        spread = Definition(**{**vars(definition), "aggregates": (definition.overall[0], "")})
+        spread = replace(definition, aggregates=(definition.overall[0], ""))
         known += [_cells(run, lookup, spread, p, methods) for p in spreads]
         places += spreads
     kept = [
@@ -279,6 +144,7 @@ def _caption(run: Finished, lookup: Lookup, definition: Definition, places: Sequ
         lookup.number(definition.metric, definition.aggregates[0], place, method)
         for place in places
         for method in run.design.methods
+        if place.scanner or definition.pooled
     ]
     known = [x for x in numbers if x is not None and x.value is not None]
     sentences = [definition.text]
@@ -307,9 +173,12 @@ def _caption(run: Finished, lookup: Lookup, definition: Definition, places: Sequ
 
 
 def _unit_of_n(definition: Definition) -> str:
-    return {"HB-T6": "pooled differences", "HB-T8": "scanners", "HB-T12": "scans"}.get(
-        definition.id, "subjects"
-    )
+    return {
+        "HB-T6": "pooled differences",
+        "HB-T7": "pooled differences",
+        "HB-T8": "scanners",
+        "HB-T12": "scans",
+    }.get(definition.id, "subjects")
 
 
 def _by_place(

@@ -41,18 +41,19 @@ class Html:
         gallery = Gallery(run)
         plots = [*catalogue.plots_of(sections), *curves]
         mosaics = [catalogue.mosaic(run, gallery.subjects[0])] if gallery.subjects else []
+        note = " A cross marks what failed." if (run.scores["status"] == "failed").any() else ""
         placed: dict[str, Placed] = {}
         written: list[Path] = []
         for done, plot in enumerate([*mosaics, *plots], start=1):
             progress(done, len(plots) + len(mosaics), f"figure {plot.stem}")
-            placed[plot.stem], files = _draw(plot, run.folder / "figures")
+            placed[plot.stem], files = _draw(plot, run.folder / "figures", note)
             written += files
         page = run.folder / "report.html"
         page.write_text(render(run, gallery, sections, curves, placed), "utf-8", newline="\n")
         return [page, *written]
 
 
-def _draw(plot: Plot, folder: Path) -> tuple[Placed, list[Path]]:
+def _draw(plot: Plot, folder: Path, note: str) -> tuple[Placed, list[Path]]:
     from harmobench.reports.pictures import data_uri
     from harmobench.reports.style import png, svg
 
@@ -66,7 +67,7 @@ def _draw(plot: Plot, folder: Path) -> tuple[Placed, list[Path]]:
         uri = data_uri(vector, "image/svg+xml")
     else:
         uri = data_uri(png(figure, SCREEN_DPI), "image/png")
-    return Placed(uri, plot.caption, plot.alt, plot.stem), files
+    return Placed(uri, plot.caption + note, plot.alt, plot.stem), files
 
 
 def render(

@@ -52,6 +52,7 @@ class Lookup:
 
     def __init__(self, run: Finished) -> None:
         self.run = run
+        self._places: dict[tuple[str, str], list[Place]] = {}
 
     @cached_property
     def aggregates(self) -> pd.DataFrame:
@@ -90,6 +91,11 @@ class Lookup:
 
     def places(self, metric: str, aggregate: str) -> list[Place]:
         """All that this aggregate was made for: by tool, space, structure, then scanner order."""
+        if (metric, aggregate) not in self._places:
+            self._places[metric, aggregate] = self._sorted(metric, aggregate)
+        return list(self._places[metric, aggregate])
+
+    def _sorted(self, metric: str, aggregate: str) -> list[Place]:
         found = {k[2] for k in self._numbers if k[0] == metric and k[1] == aggregate}
         scanners = {name: i for i, name in enumerate(("", *self.run.design.scanners))}
         structures = order([place.structure for place in found])

@@ -53,14 +53,17 @@ CRITERIA = (
 
 @dataclass(frozen=True)
 class Count:
-    """Cases in which a method is better or worse than RAW; of those, significantly."""
+    """Cases in which a method is better or worse than RAW; of those, significantly.
+
+    `status` says why, where there are no cases.
+    """
 
     better: int = 0
     worse: int = 0
     cases: int = 0
     better_significant: int = 0
     worse_significant: int = 0
-    tested: bool = False
+    status: str = "not measured"
 
     @property
     def tone(self) -> str:
@@ -73,7 +76,7 @@ class Count:
     def shown(self) -> str:
         """Such as "5 of 6"."""
         if not self.cases:
-            return "not measured"
+            return self.status
         return f"{self.better} of {self.cases}" if self.better or self.worse else "as RAW"
 
     @property
@@ -105,7 +108,8 @@ def verdict(run: Finished) -> Verdict:
 
 def _count(lookup: Lookup, criterion: Criterion, method: str) -> Count:
     gains = []
-    for place in lookup.cases(criterion.metric, criterion.aggregate, pooled=criterion.pooled):
+    places = lookup.cases(criterion.metric, criterion.aggregate, pooled=criterion.pooled)
+    for place in places:
         if criterion.metric == "volume" and place.structure not in TISSUES:
             continue
         value = lookup.value(criterion.metric, criterion.aggregate, place, method)
@@ -121,7 +125,7 @@ def _count(lookup: Lookup, criterion: Criterion, method: str) -> Count:
         len(gains),
         sum(g > 0 and s for g, s in gains),
         sum(g < 0 and s for g, s in gains),
-        criterion.tested,
+        lookup.status(criterion.metric, places[0], method) if places else "not measured",
     )
 
 

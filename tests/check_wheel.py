@@ -25,13 +25,20 @@ def main(folder: Path) -> int:
             if path.suffix not in (".py", ".j2", ".typed") or "__pycache__" in path.parts:
                 continue
             below = path.relative_to(ROOT)
-            if below.parts[0] == "harmobench" and below.parts[1] in ("methods", "metrics", "reports"):
+            if below.parts[0] == "harmobench" and below.parts[1] in (
+                "methods",
+                "metrics",
+                "reports",
+            ):
                 continue
             name = below.as_posix() if room == "harmobench" else f"harmobench/{below.as_posix()}"
             missing += [f"wheel: {name}"] if name not in inside else []
             missing += [f"sdist: {below.as_posix()}"] if below.as_posix() not in sources else []
-    missing += [f"sdist: tests/{p.name}" for p in (ROOT / "tests").glob("*.py")
-                if f"tests/{p.name}" not in sources]
+    missing += [
+        f"sdist: tests/{p.name}"
+        for p in (ROOT / "tests").glob("*.py")
+        if f"tests/{p.name}" not in sources
+    ]
     print(f"{len(inside)} files in {wheel.name}, {len(settings['packages'])} packages")
     print("\n".join(missing) or "nothing is missing")
     return 1 if missing else 0

@@ -81,7 +81,13 @@ def finished(
 
 
 def _row(method: str, subject: str, **more: object) -> dict[str, object]:
-    blank = {"config": "default", "fold": -1, "repeat": 0, "tool": "", "space": "template"}
+    blank = {
+        "config": "default",
+        "fold": -1,
+        "repeat": 0,
+        "tool": "",
+        "space": "template",
+    } | dict.fromkeys(("units", "reference_scanner", "reason"), "")
     return blank | {"method": method, "subject": subject, "status": "ok", "level": "scan"} | more
 
 

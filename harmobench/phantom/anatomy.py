@@ -17,6 +17,7 @@ from scipy import ndimage
 from harmobench.atlas import ELLIPSOIDS, icbm152
 from harmobench.imaging.volume import BoolArray, FloatArray, Grid
 from harmobench.phantom.deformation import Points, apply_matrix, sample, smooth_noise
+from harmobench.phantom.interpolation import trilinear
 
 GROUPS = ("low", "high")  # degree of small vessel disease, as in the paper, section 2.1
 FINE = 2.0  # mm, lattice of the boundary noise
@@ -245,18 +246,14 @@ def _lesions(
     field = blobs - np.abs(distance - 4.0) / 6.0
     white = base.brain & (wm > 1.0) & (wm > csf + 1.0)
     wanted = subject.disease.lesion / base.grid.voxel_ml
-    share = min(wanted / max(np.count_nonzero(white), 1), 0.5)
+    share = min(wanted / max(int(np.count_nonzero(white)), 1), 0.5)
     return np.asarray((field - np.quantile(field[white], 1.0 - share)) / 0.15)
 
 
 def tissues_at(anatomy: Anatomy, points: Points) -> Tissues:
     """Tissues at points of template space (3, ...), mm; maps are interpolated linearly."""
     index = apply_matrix(np.linalg.inv(anatomy.base.grid.affine), points)
-    maps = [
-        ndimage.map_coordinates(m, index, order=1, mode="nearest", prefilter=False)
-        for m in anatomy.maps
-    ]
-    return tissues_of(np.stack(maps))
+    return tissues_of(trilinear(anatomy.maps, index))
 
 
 def tissues_of(maps: FloatArray) -> Tissues:

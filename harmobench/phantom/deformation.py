@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from harmobench.errors import HarmobenchError
 from harmobench.imaging.volume import FloatArray
+from harmobench.phantom.interpolation import trilinear
 
 Points = NDArray[np.floating[Any]]
 LOW, HIGH = (-104.0, -140.0, -80.0), (104.0, 104.0, 124.0)  # mm, wider than ICBM152
@@ -50,9 +51,7 @@ def sample(fields: FloatArray, points: Points, spacing: float = SPACING) -> Floa
     """Interpolate lattice fields (n, x, y, z) linearly at points (3, ...); edges are extended."""
     low = np.reshape(LOW, (3,) + (1,) * (points.ndim - 1))
     index = (points - low) / spacing
-    return np.stack(
-        [ndimage.map_coordinates(f, index, order=1, mode="nearest", prefilter=False) for f in fields]
-    ).astype(np.float32)
+    return trilinear(fields, index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +76,7 @@ class Deformation:
         return invert(lambda p: sample(self.displacement, p), points, first)
 
     def jacobian(self) -> FloatArray:
-        """Determinant of the Jacobian at every node of the lattice."""
+        """Compute the determinant of the Jacobian at every node of the lattice."""
         x, y, z = (np.stack(np.gradient(d, SPACING)) for d in self.displacement)
         x[0] += 1
         y[1] += 1
@@ -184,7 +183,7 @@ def random_rigid(rng: np.random.Generator, degrees: float, mm: float) -> NDArray
     return out
 
 
-def apply_matrix(matrix: NDArray[np.float64], points: Points) -> Points:
+def apply_matrix(matrix: NDArray[np.floating[Any]], points: Points) -> Points:
     """Map points (3, ...) by a 4 x 4 matrix."""
     flat = matrix[:3, :3] @ points.reshape(3, -1) + matrix[:3, 3:]
     return np.asarray(flat.reshape(points.shape))

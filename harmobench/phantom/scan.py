@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from harmobench.imaging.volume import BoolArray, FloatArray, Grid
 from harmobench.phantom.anatomy import Anatomy, Tissues, tissues_at, tissues_of
@@ -19,6 +18,7 @@ from harmobench.phantom.deformation import (
     sample,
     smooth_noise,
 )
+from harmobench.phantom.interpolation import trilinear
 from harmobench.phantom.scanners import REFERENCE, Scanner, acquire
 from harmobench.phantom.signal import Protocol, tissue_signal
 
@@ -111,7 +111,7 @@ def log_bias(
     """Logarithm of the bias field at native points: mostly the scanner's, partly the scan's."""
     pattern = np.sqrt(1 - BIAS_OWN) * smooth_noise(shared, BIAS_SIGMA, BIAS_SPACING)
     pattern += np.sqrt(BIAS_OWN) * smooth_noise(own, BIAS_SIGMA, BIAS_SPACING)
-    return sample(pattern, points, BIAS_SPACING)[0] * np.float32(scanner.bias)
+    return np.asarray(sample(pattern, points, BIAS_SPACING)[0] * np.float32(scanner.bias))
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,8 +207,7 @@ def bring_to_template(
     corrected = scan.image * np.exp(-(1 - RESIDUAL_BIAS) * scan.bias)
     native = position.registered_to_native(points[:, brain])
     index = apply_matrix(np.linalg.inv(scan.grid.affine), native)
-    values = ndimage.map_coordinates(corrected, index, order=1, mode="nearest")
-    return mean_scaled(values, brain)
+    return mean_scaled(trilinear(corrected[None], index)[0], brain)
 
 
 def mean_scaled(values: NDArray[np.floating], brain: BoolArray) -> FloatArray:

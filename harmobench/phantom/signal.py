@@ -116,7 +116,7 @@ def longitudinal(t1: NDArray[np.float64], protocol: Protocol) -> NDArray[np.floa
     driven = (1 - within) / (1 - decay)  # where an endless train would settle
 
     def excited(start: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-        return driven + (start - driven) * decay**n
+        return np.asarray(driven + (start - driven) * decay**n)
 
     fresh = excited(1 - before, protocol.train) * after + 1 - after
     kept = protocol.efficiency * before * decay**protocol.train * after

@@ -48,9 +48,9 @@ from harmobench.phantom.truth import (
 DEFORMATION_SIGMA, DEFORMATION_RMS = 16.0, 5.0  # mm, of the subject's velocity field
 STREAMS = {"subject": 0, "anatomy": 1, "deformation": 2, "position": 3, "scan": 4, "bias": 5}
 COLUMNS = (
-    "subject,scanner,image,mask,group,age,sex,native_image,to_native,truth_csf,truth_gm,truth_wm,"
-    "truth_labels,truth_to_native,truth_image"
-).split(",")
+    *("subject", "scanner", "image", "mask", "group", "age", "sex", "native_image", "to_native"),
+    *("truth_csf", "truth_gm", "truth_wm", "truth_labels", "truth_to_native", "truth_image"),
+)
 MASK = "mask.nii.gz"
 
 
@@ -241,9 +241,7 @@ def _write_scan(out: Path, row: Mapping[str, str], scan: NativeScan) -> list[Tru
     return truth.volumes
 
 
-def write_manifest(
-    out: Path, rows: Sequence[Mapping[str, str]], columns: Sequence[str]
-) -> Path:
+def write_manifest(out: Path, rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> Path:
     """Write matched.csv, paths relative to it."""
     path = out / "matched.csv"
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -100,7 +100,7 @@ class TrueScan:
 def true_scan(
     tissues: Tissues, points: Points, voxel_ml: float, subject: str, scanner: str
 ) -> TrueScan:
-    """Stored fractions, labels and volumes of one scan.
+    """Work out fractions, labels and volumes of one scan.
 
     Parameters
     ----------
@@ -114,7 +114,9 @@ def true_scan(
     fractions = stored_fractions(tissues)
     ellipsoids = ellipsoid_labels(points)
     labels = region_labels(tissues, ellipsoids)
-    counts = _tissue_counts(fractions, tissues) | _region_counts(fractions["gm"], ellipsoids, labels)
+    counts = _tissue_counts(fractions, tissues) | _region_counts(
+        fractions["gm"], ellipsoids, labels
+    )
     counts |= _disease_counts(fractions["csf"], tissues, labels)
     rows = [
         Truth(subject, scanner, structure, quantity, float(voxels) * voxel_ml, "ml")
@@ -123,14 +125,14 @@ def true_scan(
     return TrueScan(fractions, labels, rows)
 
 
-Counts = dict[tuple[str, str], float]  # voxels of a structure and quantity
+Counts = dict[tuple[str, str], int | float]  # voxels of a structure and quantity
 
 
 def _tissue_counts(fractions: dict[str, NDArray[np.uint8]], tissues: Tissues) -> Counts:
-    out: Counts = {("brain", "volume_sum"): np.count_nonzero(tissues.brain)}
+    out: Counts = {("brain", "volume_sum"): _count(tissues.brain)}
     for name, steps in fractions.items():
         out[name, "volume_sum"] = _added(steps)
-        out[name, "volume_p80"] = np.count_nonzero(steps >= THRESHOLD * STEPS)
+        out[name, "volume_p80"] = _count(steps >= THRESHOLD * STEPS)
     return out
 
 
@@ -141,20 +143,22 @@ def _region_counts(
     for name in ELLIPSOIDS:
         both = [LABELS[f"left_{name}"], LABELS[f"right_{name}"]]
         out[name, "volume_sum"] = _added(grey[np.isin(ellipsoids, both)])
-        out[name, "volume_label"] = np.count_nonzero(np.isin(labels, both))
+        out[name, "volume_label"] = _count(np.isin(labels, both))
     return out
 
 
-def _disease_counts(
-    csf: NDArray[np.uint8], tissues: Tissues, labels: NDArray[np.uint8]
-) -> Counts:
+def _disease_counts(csf: NDArray[np.uint8], tissues: Tissues, labels: NDArray[np.uint8]) -> Counts:
     lesion = np.where(tissues.brain, tissues.wm * tissues.lesion, 0)
     return {
         ("ventricles", "volume_sum"): _added(csf[tissues.ventricle]),
-        ("ventricles", "volume_label"): np.count_nonzero(labels == LABELS["ventricles"]),
+        ("ventricles", "volume_label"): _count(labels == LABELS["ventricles"]),
         ("lesions", "volume_sum"): float(lesion.sum(dtype=np.float64)),
-        ("lesions", "volume_label"): np.count_nonzero(labels == LABELS["lesions"]),
+        ("lesions", "volume_label"): _count(labels == LABELS["lesions"]),
     }
+
+
+def _count(mask: NDArray[np.bool_]) -> int:
+    return int(np.count_nonzero(mask))
 
 
 def _added(steps: NDArray[np.uint8]) -> float:

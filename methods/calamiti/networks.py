@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 SLOPE = 0.01
 import os
-DN=bool(int(os.environ.get('DN','0')))
+DN=int(os.environ.get('DN','1'))
 GAIN=float(os.environ.get('GAIN','1'))
 LEVELS = 4
 
@@ -29,22 +29,31 @@ def block(channels_in: int, channels_out: int, normalize: bool) -> nn.Sequential
 
 
 class UNet(nn.Module):
-    """U-Net of four levels below the first, channels doubling from `base`; linear output."""
+    """U-Net of four levels below the first, channels doubling from `base`; linear output.
+
+    Levels from `normalized_from` down have instance normalization, 0 being the finest.
+    """
 
     def __init__(
-        self, channels_in: int, channels_out: int, base: int, normalize: bool
+        self, channels_in: int, channels_out: int, base: int, normalized_from: int = 0
     ) -> None:
         super().__init__()
         widths = [base * 2**level for level in range(LEVELS + 1)]
+        normal = [level >= normalized_from for level in range(LEVELS + 1)]
         self.down = nn.ModuleList(
-            nn.Sequential(block(a, b, normalize), block(b, b, normalize))
-            for a, b in zip([channels_in, *widths[:-1]], widths, strict=True)
+            nn.Sequential(block(a, b, norm), block(b, b, norm))
+            for a, b, norm in zip([channels_in, *widths[:-1]], widths, normal, strict=True)
         )
-        rising = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
-        self.up = nn.ModuleList(block(deep, wide, normalize) for deep, wide in rising)
+        rising = range(LEVELS - 1, -1, -1)
+        self.up = nn.ModuleList(
+            block(widths[level + 1], widths[level], normal[level]) for level in rising
+        )
         self.merge = nn.ModuleList(
-            nn.Sequential(block(2 * wide, wide, normalize), block(wide, wide, normalize))
-            for _, wide in rising
+            nn.Sequential(
+                block(2 * widths[level], widths[level], normal[level]),
+                block(widths[level], widths[level], normal[level]),
+            )
+            for level in rising
         )
         self.out = nn.Conv2d(base, channels_out, 3, padding=1)
 
@@ -73,13 +82,18 @@ class ThetaEncoder(nn.Module):
         layers: list[nn.Module] = []
         for a, b in zip(widths[:-1], widths[1:], strict=True):
             layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
+            nn.init.kaiming_normal_(layers[-2].weight)
         self.features = nn.Sequential(*layers, nn.Conv2d(128, 32, 1), nn.LeakyReLU(SLOPE))
-        self.head = nn.Conv2d(32, 2 * theta_dim, (shape[0] // 16, shape[1] // 16))
+        left = shape[0] // 16, shape[1] // 16
+        self.head = nn.Conv2d(32, 2 * theta_dim, left)
+        nn.init.kaiming_normal_(self.head.weight)
+        self.area=left[0]*left[1]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(n, 1, h, w) to mean and log-variance, each (n, theta_dim)."""
-        mean, log_variance = self.head(self.features(x)).float().flatten(1).chunk(2, dim=1)
-        return mean, log_variance
+        summed = self.head(self.features(x)).float().flatten(1)
+        mean, log_variance = (summed / self.area).chunk(2, dim=1)
+        return mean, log_variance - 4
 
 
 class Discriminator(nn.Module):
@@ -110,7 +124,7 @@ class Decoder(nn.Module):
 
     def __init__(self, beta_channels: int, theta_dim: int, base: int) -> None:
         super().__init__()
-        self.net = UNet(beta_channels + theta_dim, 1, base, normalize=DN)
+        self.net = UNet(beta_channels + theta_dim, 1, base, normalized_from=DN)
 
     def forward(self, beta: Tensor, theta: Tensor) -> Tensor:
         """(n, beta_channels, h, w) and (n, theta_dim) to (n, 1, h, w)."""
@@ -146,7 +160,7 @@ class Networks(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.beta = UNet(1, sizes.beta_channels, sizes.beta_base, normalize=True)
+        self.beta = UNet(1, sizes.beta_channels, sizes.beta_base)
         with torch.no_grad(): self.beta.out.weight.mul_(GAIN)
         self.theta = ThetaEncoder(sizes.shape, sizes.theta_dim)
         self.decoder = Decoder(sizes.beta_channels, sizes.theta_dim, sizes.decoder_base)

@@ -18,15 +18,13 @@ from harmobench.methods.mispel import losses
 from harmobench.methods.mispel.network import Units, decode
 from harmobench.methods.mispel.training import (
     WINDOW,
+    Course,
     Group,
-    Report,
     Row,
-    Schedule,
+    Training,
     Watch,
     adam,
-    batches_per_epoch,
     descend,
-    endless_batches,
     refuse_dead,
 )
 
@@ -99,12 +97,8 @@ def harmonize(
     decoders: Sequence[Tensor],
     groups: Sequence[Encoded],
     weights: tuple[float, Sequence[float]],
-    schedule: Schedule,
     tolerance: float,
-    rng: np.random.Generator,
-    settings: tuple[str, str],
-    head: Row,
-    report: Report,
+    training: Training,
 ) -> tuple[list[Tensor], list[Row]]:
     """Step 2: train decoders on l3 reconstruction + l4 harmonization.
 
@@ -116,13 +110,11 @@ def harmonize(
         Training slices with their embeddings.
     weights
         l3, and the candidates for l4.
-    schedule, tolerance, rng
-        How long, how fast, in which order; a candidate whose loss changes by less than
-        `tolerance` (a share of it) between two epochs is done.
-    settings
-        The decoders' activation, and what the harmonization loss is averaged over.
-    head, report
-        What every row of the curve says; where progress goes.
+    tolerance
+        A candidate whose loss changes by less than this share of it from one epoch to the next is
+        done; not looked at where steps are counted.
+    training
+        How.
 
     Returns
     -------
@@ -138,38 +130,32 @@ def harmonize(
     """
     lambda4 = torch.tensor(weights[1], device=decoders[0].device)
     trained = [w.detach().repeat(len(lambda4), 1).requires_grad_() for w in decoders]
-    watches = [
-        Watch({"step": 2} | head | {"lambda4": value}, ("loss", "reconstruction", "harmonization"))
-        for value in weights[1]
-    ]
-    sizes = [len(group.images) for group in groups]
-    per_epoch = batches_per_epoch(sizes, schedule.batch)
-    total = schedule.total(per_epoch)
-    every = per_epoch if schedule.steps is None else WINDOW
-    optimizer = adam(trained, schedule.learning_rate)
-    batches = endless_batches(sizes, schedule.batch, rng)
+    watches = [_watch(training.head | {"lambda4": value}) for value in weights[1]]
+    course = Course(groups, training.schedule, training.rng)
+    optimizer = adam(trained, training.schedule.learning_rate)
     finished: dict[int, list[Tensor]] = {}
-    for step in range(total):
-        number, chosen = next(batches)
-        group = groups[number]
+    for step, rate, group, chosen in course:
         x, z = group.slices(chosen), group.latents(chosen)
-        recon, harm, y = step2_terms(trained, group.scanners, x, z, *settings)
+        recon, harm, y = step2_terms(
+            trained, group.scanners, x, z, training.activation, training.average
+        )
         loss = weights[0] * recon + lambda4 * harm
-        rate = schedule.rate(step, total)
-        descend(optimizer, loss.sum(), rate, schedule.clip)
+        descend(optimizer, loss.sum(), rate, None)  # clipping would tie the candidates together
         terms = torch.stack([loss, recon, harm], dim=1)
-        for k, watch in enumerate(watches):
-            if k in finished:
-                continue
-            if watch.add(step + 1, terms[k], rate, every) and schedule.steps is None:
-                report(step + 1, total)
-                if _still(watch.rows, tolerance):
-                    finished[k] = [w[k].detach().clone() for w in trained]
-        if len(finished) == len(watches):
+        for k in [k for k in range(len(watches)) if k not in finished]:
+            row = watches[k].add(step, terms[k], rate, course.every)
+            if row and training.schedule.steps is None and _still(watches[k].rows, tolerance):
+                finished[k] = [w[k].detach().clone() for w in trained]
+        if step % WINDOW == 0:
+            training.report(step, course.total)
+        if step == course.total or len(finished) == len(watches):
+            refuse_dead(x, y, step)
             break
-    refuse_dead(x, y, total)
-    rows = [row for watch in watches for row in watch.rows]
-    return _gather(trained, finished), rows
+    return _gather(trained, finished), [row for watch in watches for row in watch.rows]
+
+
+def _watch(head: Row) -> Watch:
+    return Watch({"step": 2} | head, ("loss", "reconstruction", "harmonization"))
 
 
 def _still(rows: Sequence[Row], tolerance: float) -> bool:

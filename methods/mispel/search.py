@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from torch import Tensor
 
 from harmobench.errors import MethodError
 from harmobench.interface import Context
@@ -16,9 +17,9 @@ from harmobench.methods.mispel.selection import choose, step1_scores, step2_scor
 from harmobench.methods.mispel.slices import Matched
 from harmobench.methods.mispel.training import (
     DivergedError,
-    Report,
     Row,
     Schedule,
+    Training,
     learn_embeddings,
     to_groups,
 )
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 SLOWER = 0.3  # what a restart multiplies the learning rate by
 RESTARTS = 5
+DEGENERATE = (
+    "lambda2 and lambda4 were chosen by the weighted loss, as published; that loss grows with its "
+    "weight, so that the smallest candidate tends to win whatever the images"
+)
 
 T = TypeVar("T")
 
@@ -94,6 +99,7 @@ class Search:
             "learning_rate2": rate,
             "selection": self.p.selection,
             "selected_on": self.judged_on,
+            "note": DEGENERATE if self.p.selection == "weighted" else "",
         }
         return Fitted(arrays, self.history, chosen)
 
@@ -113,20 +119,14 @@ class Search:
         head = {"latent": latent, "lambda2": lambda2}
 
         def train(rate: float) -> Units:
-            units, rng = self._start(latent)
-            settings = (self.p.decoder_activation, self.p.precision)
+            units = make_units(self.scanners, latent, self.context.seed, self.context.device)
             schedule = self._schedule(self.p.epochs1, self.p.steps, rate)
-            report = self._report(f"MISPEL: step 1, L={latent}, lambda2={lambda2:g}")
-            rows: list[Row] = []
+            what = f"MISPEL: step 1, L={latent}, lambda2={lambda2:g}"
+            training = self._training(schedule, [latent, 1], head, what)
             if self.p.warm_steps:
-                rows += warm_start(
-                    units, self.train, self.p.warm_steps, schedule, rng, settings, head, report
-                )
+                self.history += warm_start(units, self.train, self.p.warm_steps, training)
             weights = (self.p.lambda1, lambda2)
-            rows += learn_embeddings(
-                units, self.train, weights, schedule, rng, settings, head, report
-            )
-            self.history += rows
+            self.history += learn_embeddings(units, self.train, weights, training)
             return units
 
         units, rate = self._restarting(train, self.p.learning_rate, {"step": 1} | head)
@@ -137,40 +137,35 @@ class Search:
             self.history.append({"step": 1, "event": self.judged_on} | head | scores)
         return Candidate(latent, lambda2, rate, units, scores)
 
-    def _start(self, latent: int) -> tuple[Units, np.random.Generator]:
-        seed = self.context.seed
-        units = make_units(self.scanners, latent, seed, self.context.device)
-        return units, np.random.default_rng([seed, latent])
-
     def _step2(self, best: Candidate) -> tuple[float, float, dict[str, np.ndarray]]:
         grid, units = self.p.lambda4_grid, best.units
         self.context.progress(0, 1, "MISPEL: embeddings")
         encoded = encode_groups(units, self.train, self.p.precision, self.p.slices2)
-        settings = (self.p.decoder_activation, self.p.harmonization_average)
         head = {"latent": best.latent, "lambda2": best.lambda2}
 
-        def train(rate: float) -> Any:
+        def train(rate: float) -> list[Tensor]:
             schedule = self._schedule(self.p.epochs2, self.p.steps2, rate)
-            weights, rng = (self.p.lambda3, grid), np.random.default_rng([self.context.seed, 2])
-            start, report = list(units.decoders), self._report("MISPEL: step 2")
-            decoders, rows = harmonize(
-                start, encoded, weights, schedule, self.p.tolerance, rng, settings, head, report
-            )
+            training = self._training(schedule, [best.latent, 2], head, "MISPEL: step 2")
+            weights, start = (self.p.lambda3, grid), list(units.decoders)
+            decoders, rows = harmonize(start, encoded, weights, self.p.tolerance, training)
             self.history += rows
             return decoders
 
         decoders, rate = self._restarting(train, self.p.rate2, {"step": 2} | head)
-        k = self._best_decoder(units, decoders, settings, head) if len(grid) > 1 else 0
+        k = self._best_decoder(units, decoders, encoded, head) if len(grid) > 1 else 0
         arrays = to_arrays(units)
         for scanner, weights in enumerate(decoders):
             arrays[f"decoders.{scanner}"] = weights[k : k + 1].cpu().numpy()
         return grid[k], rate, arrays
 
     def _best_decoder(
-        self, units: Units, decoders: Any, settings: tuple[str, str], head: Row
+        self, units: Units, decoders: Sequence[Tensor], judges: list[Encoded], head: Row
     ) -> int:
-        judges: list[Encoded] = encode_groups(units, self.judges, self.p.precision)
-        scores = step2_scores(decoders, judges, *settings)
+        if self.judges is not self.train:
+            judges = encode_groups(units, self.judges, self.p.precision)
+        scores = step2_scores(
+            decoders, judges, self.p.decoder_activation, self.p.harmonization_average
+        )
         weighted = []
         for lambda4, score in zip(self.p.lambda4_grid, scores, strict=True):
             row = {"step": 2, "event": self.judged_on, "lambda4": lambda4}
@@ -183,8 +178,18 @@ class Search:
     def _schedule(self, epochs: int, steps: int | None, rate: float) -> Schedule:
         return Schedule(epochs, steps, self.p.batch, rate, self.p.decay, self.p.clip)
 
-    def _report(self, what: str) -> Report:
-        return lambda done, total: self.context.progress(done, total, what)
+    def _training(
+        self, schedule: Schedule, stream: Sequence[int], head: Row, what: str
+    ) -> Training:
+        return Training(
+            schedule,
+            np.random.default_rng([self.context.seed, *stream]),
+            self.p.decoder_activation,
+            self.p.precision,
+            self.p.harmonization_average,
+            head,
+            lambda done, total: self.context.progress(done, total, what),
+        )
 
     def _restarting(self, train: Callable[[float], T], rate: float, head: Row) -> tuple[T, float]:
         for _ in range(RESTARTS + 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,8 +64,6 @@ def step2_scores(
 
 
 def _chunks(groups: Sequence[Encoded]) -> Any:
-    import numpy as np
-
     for group in groups:
         for first in range(0, len(group.images), CHUNK):
             chosen = np.arange(first, min(first + CHUNK, len(group.images)))

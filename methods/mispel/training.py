@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ WARM_UP = 10  # steps over which a decaying learning rate rises first
 EXPLODED = 100.0  # times the first loss: far above any hump that training recovers from
 JUDGED = 50  # steps after which outputs must resemble the slices
 DEAD = 0.05  # of the slices' own standard deviation
+
+
+G = TypeVar("G", bound="Group")
 
 
 class DivergedError(Exception):
@@ -71,6 +74,35 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Training:
+    """What a step of the method needs beside units and slices.
+
+    Attributes
+    ----------
+    schedule, rng
+        How long, how fast, in which order.
+    activation
+        Of the decoders: "linear" or "relu".
+    precision
+        Of the encoders: "float32" or "bfloat16".
+    average
+        What the harmonization loss is divided by: "pairs" or "scanners".
+    head
+        What every row of the curve says, such as L and the weights.
+    report
+        Where progress goes.
+    """
+
+    schedule: Schedule
+    rng: np.random.Generator
+    activation: str = "linear"
+    precision: str = "float32"
+    average: str = "pairs"
+    head: Row = field(default_factory=dict)
+    report: Report = lambda done, total: None
+
+
+@dataclass(frozen=True)
 class Group:
     """Matched slices on the device.
 
@@ -107,17 +139,35 @@ def epoch_batches(
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def endless_batches(
-    sizes: Sequence[int], batch: int, rng: np.random.Generator
-) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Epoch after epoch."""
-    while True:
-        yield from epoch_batches(sizes, batch, rng)
+class Course(Generic[G]):
+    """The batches of one training, in order: (step from 1, learning rate, group, slices).
 
+    Parameters
+    ----------
+    groups
+        Training slices.
+    schedule, rng
+        How long, how fast, in which order.
+    """
 
-def batches_per_epoch(sizes: Sequence[int], batch: int) -> int:
-    """How many batches show every slice once."""
-    return sum(-(-size // batch) for size in sizes)
+    def __init__(self, groups: Sequence[G], schedule: Schedule, rng: np.random.Generator) -> None:
+        self.groups = groups
+        self.schedule = schedule
+        self.rng = rng
+        self.sizes = [len(group.images) for group in groups]
+        per_epoch = sum(-(-size // schedule.batch) for size in self.sizes)
+        self.total = schedule.total(per_epoch)
+        self.every = per_epoch if schedule.steps is None else WINDOW  # steps in a row of the curve
+
+    def __iter__(self) -> Iterator[tuple[int, float, G, NDArray[np.intp]]]:
+        """Yield the steps."""
+        step = 0
+        while step < self.total:
+            for number, chosen in epoch_batches(self.sizes, self.schedule.batch, self.rng):
+                if step == self.total:
+                    return
+                yield step + 1, self.schedule.rate(step, self.total), self.groups[number], chosen
+                step += 1
 
 
 class Watch:
@@ -205,11 +255,7 @@ def descend(optimizer: torch.optim.Adam, loss: Tensor, rate: float, clip: float 
 
 
 def step1_terms(
-    units: Units,
-    scanners: Sequence[int],
-    x: Sequence[Tensor],
-    activation: str,
-    precision: str,
+    units: Units, scanners: Sequence[int], x: Sequence[Tensor], activation: str, precision: str
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Reconstruction and coupling of one batch, and its outputs."""
     z = [units.encode(s, a, precision) for s, a in zip(scanners, x, strict=True)]
@@ -218,16 +264,9 @@ def step1_terms(
 
 
 def learn_embeddings(
-    units: Units,
-    groups: Sequence[Group],
-    weights: tuple[float, float],
-    schedule: Schedule,
-    rng: np.random.Generator,
-    settings: tuple[str, str],
-    head: Row,
-    report: Report,
+    units: Units, groups: Sequence[Group], weights: tuple[float, float], training: Training
 ) -> list[Row]:
-    """Step 1: train all encoders and decoders on l1 reconstruction + l2 coupling.
+    """Step 1: train all encoders and decoders, in place, on l1 reconstruction + l2 coupling.
 
     Parameters
     ----------
@@ -237,12 +276,8 @@ def learn_embeddings(
         Training slices.
     weights
         l1 and l2.
-    schedule, rng
-        How long, how fast, in which order.
-    settings
-        The decoders' activation, and the precision.
-    head, report
-        What every row of the curve says; where progress goes.
+    training
+        How.
 
     Returns
     -------
@@ -254,23 +289,19 @@ def learn_embeddings(
     DivergedError
         The loss is not finite or exploded, or an output is dead at the end.
     """
-    sizes = [len(group.images) for group in groups]
-    per_epoch = batches_per_epoch(sizes, schedule.batch)
-    total = schedule.total(per_epoch)
-    watch = Watch({"step": 1} | head, ("loss", "reconstruction", "coupling"))
+    schedule = training.schedule
+    course = Course(groups, schedule, training.rng)
+    watch = Watch({"step": 1} | training.head, ("loss", "reconstruction", "coupling"))
     optimizer = adam(list(units.parameters()), schedule.learning_rate)
-    batches = endless_batches(sizes, schedule.batch, rng)
-    for step in range(total):
-        number, chosen = next(batches)
-        group = groups[number]
+    for step, rate, group, chosen in course:
         x = group.slices(chosen)
-        recon, coup, y = step1_terms(units, group.scanners, x, *settings)
+        recon, coup, y = step1_terms(
+            units, group.scanners, x, training.activation, training.precision
+        )
         loss = weights[0] * recon + weights[1] * coup
-        rate = schedule.rate(step, total)
         descend(optimizer, loss, rate, schedule.clip)
-        every = per_epoch if schedule.steps is None else WINDOW
-        if watch.add(step + 1, torch.stack([loss, recon, coup]), rate, every):
-            report(step + 1, total)
-        if step + 1 == total:
-            refuse_dead(x, y, total)
+        if watch.add(step, torch.stack([loss, recon, coup]), rate, course.every):
+            training.report(step, course.total)
+        if step == course.total:
+            refuse_dead(x, y, course.total)
     return watch.rows

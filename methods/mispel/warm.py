@@ -5,55 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from harmobench.methods.mispel import losses
 from harmobench.methods.mispel.network import Units, decode
 from harmobench.methods.mispel.training import (
-    WINDOW,
+    Course,
     Group,
-    Report,
     Row,
-    Schedule,
+    Training,
     Watch,
     adam,
     descend,
-    endless_batches,
 )
 
 
-def warm_start(
-    units: Units,
-    groups: Sequence[Group],
-    steps: int,
-    schedule: Schedule,
-    rng: np.random.Generator,
-    settings: tuple[str, str],
-    head: Row,
-    report: Report,
-) -> list[Row]:
+def warm_start(units: Units, groups: Sequence[Group], steps: int, training: Training) -> list[Row]:
     """Train the first scanner's unit to reconstruct slices of any scanner; copy it to the others.
 
-    A step costs a scanner's share of a step of step 1, and the embeddings of all scanners begin
+    A step costs one scanner's share of a step of step 1, and the embeddings of all scanners begin
     with one meaning. Returns the training curve, as step 0.
     """
     # slices of all scanners in one row: a batch draws from all of them
     pooled = [Group((0,), group.images.flatten(0, 1)[:, None]) for group in groups]
-    schedule = replace(schedule, steps=steps)
-    watch = Watch({"step": 0} | head, ("loss", "reconstruction"))
+    schedule = replace(training.schedule, steps=steps)
+    course = Course(pooled, schedule, training.rng)
+    watch = Watch({"step": 0} | training.head, ("loss", "reconstruction"))
     encoder, decoder = units.encoders[0], units.decoders[0]
     optimizer = adam([*encoder.parameters(), decoder], schedule.learning_rate)
-    batches = endless_batches([len(group.images) for group in pooled], schedule.batch, rng)
-    for step in range(steps):
-        number, chosen = next(batches)
-        x = pooled[number].slices(chosen)
-        y = decode(units.encode(0, x[0], settings[1]), decoder, settings[0])
+    for step, rate, group, chosen in course:
+        x = group.slices(chosen)
+        y = decode(units.encode(0, x[0], training.precision), decoder, training.activation)
         loss = losses.reconstruction(x, [y])[0]
-        rate = schedule.rate(step, steps)
         descend(optimizer, loss, rate, schedule.clip)
-        if watch.add(step + 1, torch.stack([loss, loss]), rate, WINDOW):
-            report(step + 1, steps)
+        if watch.add(step, torch.stack([loss, loss]), rate, course.every):
+            training.report(step, steps)
     _copy_first(units)
     return watch.rows
 

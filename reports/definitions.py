@@ -1,0 +1,141 @@
+"""What the tables of aggregates are: HB-T1 to HB-T8 and HB-T12."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a table of aggregates holds.
+
+    Attributes
+    ----------
+    id, title, metric
+        As `metrics.md` names them.
+    aggregates
+        Number and spread; the second may be empty.
+    text
+        What a number is, and which way is better.
+    tested
+        Whether there are paired t-tests of exactly this number.
+    best
+        "smallest", "above RAW" or "": what is bold.
+    digits
+        Fixed decimals, or None: as many as the numbers need.
+    wide
+        Methods as rows and structures as columns, as the paper has its Tables 3 and 4.
+    pooled
+        Numbers over all scanners or pairs, not of each.
+    overall
+        A second pair of aggregates over all scanners, in lines of its own, and its name.
+    """
+
+    id: str
+    title: str
+    metric: str
+    aggregates: tuple[str, str]
+    text: str
+    tested: bool = False
+    best: str = ""
+    digits: int | None = None
+    wide: bool = False
+    pooled: bool = False
+    overall: tuple[str, str] = ("", "")
+
+
+DEFINITIONS = (
+    Definition(
+        "HB-T1",
+        "Image similarity",
+        "ssim",
+        ("mean", "sd"),
+        "SSIM of the two scans of a subject, mean (SD) over subjects for each scanner pair. "
+        "Higher is better.",
+        tested=True,
+        digits=3,
+    ),
+    Definition(
+        "HB-T2",
+        "Volumetric bias",
+        "volume",
+        ("bias", "bias_sd"),
+        "Absolute difference of a subject's tissue volumes on two scanners, mean (SD) over "
+        "subjects. Lower is better.",
+        tested=True,
+        best="smallest",
+    ),
+    Definition(
+        "HB-T3",
+        "Volumetric variance",
+        "volume",
+        ("rmsd", ""),
+        "Root-mean-square deviation (RMSD) over subjects of tissue volumes on two scanners. "
+        "Lower is better. RMSD has no value for a single subject, so there is no test.",
+        best="smallest",
+    ),
+    Definition(
+        "HB-T4",
+        "Segmentation overlap",
+        "dice",
+        ("mean", "sd"),
+        "Dice overlap of the tissue masks of a subject on two scanners, mean (SD) over subjects. "
+        "Higher is better.",
+        tested=True,
+        digits=3,
+    ),
+    Definition(
+        "HB-T5",
+        "GM-WM contrast",
+        "auroc",
+        ("mean", "sd"),
+        "AUROC of grey against white matter intensities, mean (SD) over subjects; 1 is complete "
+        "separation, .5 is chance. Higher is better, and so are equal values on all scanners. "
+        "Spread: SD over a subject's scanners, mean over subjects; lower is better.",
+        digits=3,
+        overall=("spread", "spread over scanners"),
+    ),
+    Definition(
+        "HB-T6",
+        "Biomarker bias",
+        "biomarker",
+        ("bias", "bias_sd"),
+        "Absolute difference of a subject's measures on two scanners, mean (SD) over all subjects "
+        "and scanner pairs pooled. Lower is better.",
+        tested=True,
+        best="smallest",
+        wide=True,
+        pooled=True,
+    ),
+    Definition(
+        "HB-T7",
+        "Biomarker variance",
+        "biomarker",
+        ("rmsd", ""),
+        "Mean over scanner pairs of the pair's RMSD over subjects. Lower is better.",
+        best="smallest",
+        wide=True,
+        pooled=True,
+    ),
+    Definition(
+        "HB-T8",
+        "Effect sizes",
+        "biomarker",
+        ("cohen_d_mean", "cohen_d_sd"),
+        "Cohen's d of the clinical groups, mean (SD) over scanners. Not below RAW is better; "
+        "higher than RAW may be gain or artefact.",
+        best="above RAW",
+        wide=True,
+        pooled=True,
+    ),
+    Definition(
+        "HB-T12",
+        "Guards",
+        "slice_consistency",
+        ("mean", "sd"),
+        "Slice-to-slice consistency: correlation of the harmonized image's neighbouring-slice SSIM "
+        "with RAW's along each axis, mean (SD) over all scans. Higher is better.",
+        digits=3,
+        pooled=True,
+    ),
+)

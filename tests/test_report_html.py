@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import base64
+import importlib.util
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harmobench.interface import Finished
+from harmobench.reports.html import Html
+from harmobench.reports.verdict import verdict
+from harmobench.reports.words import bibliography, methods_text
+
+SPEC = importlib.util.spec_from_file_location(
+    "synthetic_run", Path(__file__).with_name("synthetic_run.py")
+)
+assert SPEC is not None
+assert SPEC.loader is not None
+synthetic_run: Any = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(synthetic_run)
+finished = synthetic_run.finished
+pytestmark = pytest.mark.filterwarnings("ignore:'str' is not supported as a fill value")
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+NASTY = "<script>alert(1)</script>"
+
+
+class Page(HTMLParser):
+    """Elements of a page, and whether every one is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {k: v or "" for k, v in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, tag
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def build(run: Finished) -> tuple[str, Page]:
+    written = Html().write(run, lambda *_: None)
+    assert written[0] == run.folder / "report.html"
+    assert all(path.is_file() for path in written)
+    text = written[0].read_text("utf-8")
+    return text, Page(text)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, str, Page]:
+    subjects = (NASTY, 'a&b"', "03", "04")
+    scanners = ("<b>GE</b>", "$x_1$", "p|q")
+    run = finished(
+        tmp_path_factory.mktemp("run"),
+        ("raw", "ravel", "mispel", "<i>x</i>"),
+        scanners,
+        subjects,
+        failed="ravel",
+        notes=["A <u>note</u>."],
+    )
+    return (run, *build(run))
+
+
+def test_nothing_is_loaded(full: tuple[Finished, str, Page]) -> None:
+    _, text, page = full
+    for tag, attributes in page.tags:
+        for name in ("src", "srcset", "href", "data", "action", "poster"):
+            value = attributes.get(name, "")
+            citation = tag == "a" and value.startswith("https://doi.org/")
+            assert citation or value.startswith(("#", "data:")) or not value, (tag, value)
+    assert {"link", "iframe", "object", "embed", "base"}.isdisjoint(tag for tag, _ in page.tags)
+    assert "@import" not in text
+    assert "url(" not in text
+    policy = next(m["content"] for m in page.all("meta") if "http-equiv" in m)
+    assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+def test_pictures_load_nothing_either(full: tuple[Finished, str, Page]) -> None:
+    found = 0
+    for image in full[2].all("img"):
+        kind, _, content = image["src"].partition(";base64,")
+        if kind == "data:image/svg+xml":
+            markup = base64.b64decode(content).decode()
+            links = re.findall(r'(?:href|src)="([^"]*)"', markup)
+            assert all(link.startswith(("#", "data:")) for link in links)
+            assert "<script" not in markup
+            found += 1
+    assert found >= 8
+
+
+def test_names_are_names(full: tuple[Finished, str, Page]) -> None:
+    run, _, page = full
+    assert len(page.all("script")) == 1
+    assert not page.all("u")
+    assert NASTY in page.text
+    assert "<b>GE</b>" in page.text
+    assert "<i>x</i>" in page.text
+    assert "A <u>note</u>." in page.text
+    assert all("/" not in path.name for path in (run.folder / "figures").iterdir())
+
+
+def test_it_is_well_formed_and_accessible(full: tuple[Finished, str, Page]) -> None:
+    page = full[2]
+    assert page.open == []
+    assert all(len(image["alt"]) > 10 for image in page.all("img"))
+    assert all(header.get("scope") in ("col", "row") for header in page.all("th"))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = [a["href"][1:] for a in page.all("a") if a["href"].startswith("#")]
+    assert set(targets) <= set(ids)
+    named = [a[k] for _, a in page.tags for k in ("aria-labelledby", "aria-describedby") if k in a]
+    assert set(named) <= set(ids)
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_order_is_failures_verdict_images_criteria(full: tuple[Finished, str, Page]) -> None:
+    text = full[1]
+    marks = ["Something failed", 'class="verdict"', 'id="images"', 'id="HB-T1"', 'id="HB-T5"']
+    marks += ['id="HB-T2"', 'id="HB-T8"', 'id="training"', 'id="HB-T10"', 'id="HB-T11"']
+    marks += ['id="methods"', 'id="provenance"']
+    positions = [text.index(mark) for mark in marks]
+    assert positions == sorted(positions)
+
+
+def test_numbers_in_the_page_are_the_tables(full: tuple[Finished, str, Page]) -> None:
+    from harmobench.reports.citable import citable
+
+    for table in citable(full[0]):
+        for row in table.rows:
+            for cell in row:
+                assert " ".join(cell.shown.split()) in full[2].text
+
+
+def test_figures_lie_beside_it(full: tuple[Finished, str, Page]) -> None:
+    names = {path.stem for path in (full[0].folder / "figures").glob("*.svg")}
+    assert names == {path.stem for path in (full[0].folder / "figures").glob("*.png")}
+    wanted = {f"fig{i:02d}" for i in range(3, 12)}
+    assert wanted <= {name[:5] for name in names}
+    assert "training-mispel" in names
+
+
+def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
+    run = finished(tmp_path, ("raw", "mispel"), ("A", "B"), ("1", "2"))
+    assert build(run)[0] == build(run)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"methods": ("raw",)}, "Only RAW ran"),
+        ({"scanners": ("A", "B")}, "1 scanner pair"),
+        ({"biomarkers": False}, "no FreeSurfer folder was given"),
+        ({"pictures": False}, "The run has no pictures"),
+        ({"failed": "raw"}, "No number could be compared with RAW"),
+        ({"scanners": tuple("ABCDEFG"), "subjects": ("1", "2")}, "21 scanner pairs"),
+    ],
+)
+def test_small_and_odd_runs_are_readable(
+    tmp_path: Path, options: dict[str, Any], words: str
+) -> None:
+    small: dict[str, Any] = {"methods": ("raw", "mispel"), "subjects": ("1", "2", "3")}
+    page = build(finished(tmp_path, **(small | options)))[1]
+    assert words in page.text
+    assert page.open == []
+    assert "nan" not in page.text.lower().split()
+
+
+def test_settings_may_be_missing(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    run = finished(tmp_path, ("raw", "mispel"), ("A", "B"), ("1", "2"), pictures=False)
+    page = build(replace(run, settings={}, references={}, histories={}))[1]
+    assert "harmobench unknown" in page.text
+
+
+def test_verdict_counts_what_beats_raw(tmp_path: Path) -> None:
+    run = finished(tmp_path, ("raw", "whitestripe", "mispel"), pictures=False)
+    frame = run.aggregates
+    raw = frame[(frame["method"] == "raw") & (frame["metric"] == "auroc")]
+    other = (frame["method"] == "whitestripe") & (frame["metric"] == "auroc")
+    frame.loc[other, "value"] = raw["value"].to_numpy()
+    found = verdict(run)
+    ssim = found.counts["mispel", "SSIM"]
+    assert (ssim.better, ssim.worse, ssim.cases) == (6, 0, 6)
+    assert found.counts["mispel", "Volume bias"].cases == 12  # GM and WM, six pairs
+    assert found.counts["whitestripe", "AUROC"].shown == "as RAW"
+    assert "unchanged by White Stripe" in next(s for s in found.sentences if s.startswith("AUROC "))
+
+
+def test_failed_methods_are_called_failed(full: tuple[Finished, str, Page]) -> None:
+    assert verdict(full[0]).counts["ravel", "SSIM"].shown == "failed"
+    assert "A cross marks what failed." in full[2].text
+
+
+def test_references_are_numbered_once(tmp_path: Path) -> None:
+    run = finished(tmp_path, ("raw", "mispel"), pictures=False)
+    entries = bibliography(run)
+    assert [entry.number for entry in entries] == [1, 2, 3]
+    assert [entry.reference.title for entry in entries] == ["On raw", "On mispel", "MISPEL"]
+    text = " ".join(methods_text(run))
+    assert "RAW [1] and MISPEL [2]" in text
+    assert "SSIM [3]" in text
+    assert "6 subjects were scanned on 4 scanners" in text
+    assert "3 folds" in text

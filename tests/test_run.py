@@ -1,0 +1,192 @@
+"""Whole runs: equal bytes with other workers, resuming after a kill, going on after failures."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from harmobench.cli import main
+from harmobench.results import SCORE_COLUMNS, read_table
+
+COMMAND = [sys.executable, "-m", "harmobench.cli"]
+COMMON = ["--methods", "raw,whitestripe,ravel-cv", "--metrics", "ssim,auroc,volume,dice", "--quiet"]
+
+
+def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    sys.argv = ["harmobench", *arguments]
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(stopped.value.code or 0), "".join(capsys.readouterr())
+
+
+@pytest.fixture(scope="module")
+def finished(cohort_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("finished") / "run"
+    command = [sys.executable, "-m", "harmobench.cli", "run", "--cohort", str(cohort_csv)]
+    done = subprocess.run(
+        [*command, "--out", str(out), *COMMON, "--workers", "1"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
+
+
+def test_every_method_has_every_score(finished: Path) -> None:
+    scores = read_table(finished / "scores", SCORE_COLUMNS)
+    assert set(scores["method"]) == {"raw", "whitestripe", "ravel-cv"}
+    counts = scores[scores["status"] == "ok"].groupby(["method", "metric"]).size()
+    # 4 subjects: one pair each; two scans each for AUROC and 3 tissues; GM and WM for Dice
+    for method in ("raw", "whitestripe", "ravel-cv"):
+        expected = {"ssim": 4, "auroc": 8, "volume": 24, "dice": 8}
+        assert counts[method].to_dict() == expected
+    assert (scores["status"] == "ok").all()
+
+
+def test_folder_has_what_was_promised(finished: Path) -> None:
+    for name in ("run.json", "cohort.csv", "costs.csv", "failures.csv", "report.html"):
+        assert (finished / name).is_file(), name
+    for stem in ("scores", "aggregates", "comparisons"):
+        assert (finished / f"{stem}.parquet").is_file()
+        assert (finished / f"{stem}.csv").is_file()
+    image = finished / "harmonized/ravel-cv/sub-01/ses-GE/anat/sub-01_ses-GE_desc-ravelcv"
+    assert len(list(image.parent.glob("*_T1w.nii.gz"))) == 1
+    assert (finished / "models/ravel-cv/fold-0/model.json").is_file()
+    assert list((finished / "segmentations/hmrf/raw/sub-01").rglob("*label-GM_probseg.nii.gz"))
+
+
+def test_harmonized_images_keep_grid_and_mask(finished: Path, cohort_csv: Path) -> None:
+    raw = nib.load(cohort_csv.parent / "images" / "sub-01_GE.nii.gz")
+    for path in sorted((finished / "harmonized").rglob("*ses-GE*_T1w.nii.gz")):
+        image = nib.load(path)
+        assert image.shape == raw.shape
+        assert np.allclose(image.affine, raw.affine)
+        assert image.get_data_dtype() == np.float32
+        outside = np.asarray(image.dataobj)[np.asarray(raw.dataobj) == 0]
+        assert len(np.unique(outside)) == 1
+
+
+def test_two_workers_give_the_same_bytes(
+    finished: Path, cohort_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "two"
+    status, text = _run(
+        capsys, "run", "--cohort", str(cohort_csv), "--out", str(out), *COMMON, "--workers", "2"
+    )
+    assert status == 0, text
+    for name in ("scores.parquet", "aggregates.parquet", "comparisons.parquet", "scores.csv"):
+        assert (out / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_killed_run_resumes_and_repeats_nothing(
+    finished: Path, cohort_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "killed"
+    options = ["run", "--cohort", str(cohort_csv), "--out", str(out), *COMMON, "--workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harmobench.cli", *options],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 300
+    while len(_stored(out)) < 20 and time.monotonic() < deadline:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=60)
+    before = _stored(out)
+    assert len(before) >= 20
+    assert not (out / "scores.parquet").exists()
+    status, text = _run(capsys, *options)
+    assert status == 0, text
+    after = _stored(out)
+    assert {name: after[name] for name in before} == before  # not one was written again
+    assert f"{len(after) - len(before)} tasks computed, {len(before)} found finished" in text
+    assert (out / "scores.parquet").read_bytes() == (finished / "scores.parquet").read_bytes()
+
+
+def _stored(out: Path) -> dict[str, int]:
+    found = (out / "store").glob("??/*") if (out / "store").is_dir() else ()
+    return {p.name: p.stat().st_ino for p in found if not p.name.startswith(".")}
+
+
+def test_finished_run_is_not_repeated(
+    finished: Path, cohort_csv: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (finished / "scores.parquet").read_bytes()
+    status, text = _run(capsys, "run", "--cohort", str(cohort_csv), "--out", str(finished), *COMMON)
+    assert status == 0, text
+    assert text.startswith("0 tasks computed")
+    assert (finished / "scores.parquet").read_bytes() == before
+
+
+def test_report_can_be_written_again_without_the_images(
+    finished: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    import shutil
+
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    page = (copy / "report.html").read_text(encoding="utf-8")
+    (copy / "report.html").unlink()
+    shutil.rmtree(copy / "harmonized")
+    status, text = _run(capsys, "report", str(copy), "--quiet")
+    assert status == 0, text
+    assert (copy / "report.html").read_text(encoding="utf-8") == page
+
+
+def test_method_that_fails_on_one_scan_becomes_rows(
+    cohort_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = tmp_path / "plugin"
+    info = plugin / "harmobench_breaks-0.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: harmobench-breaks\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(
+        "[harmobench.methods]\nbreaks = harmobench_breaks:Breaks\n"
+    )
+    (plugin / "harmobench_breaks.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from harmobench.base import Method\n"
+        "from harmobench.interface import Reference\n"
+        "@dataclass\n"
+        "class Breaks(Method):\n"
+        "    reference = Reference('Breaks', 'Nobody', 2026)\n"
+        "    def transform(self, scan):\n"
+        "        if (scan.subject, scan.scanner) == ('02', 'GE'):\n"
+        "            raise ValueError('no luck with /secret/place/file.nii at 0x7f00')\n"
+        "        return scan.with_voxels(scan.voxels())\n"
+    )
+    out = tmp_path / "run"
+    options = ["--methods", "raw,breaks", "--metrics", "ssim,auroc", "--quiet", "--workers", "1"]
+    done = subprocess.run(
+        [*COMMAND, "run", "--cohort", str(cohort_csv), "--out", str(out), *options],
+        env={**os.environ, "PYTHONPATH": str(plugin)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "2 scores failed" in done.stdout
+    scores = read_table(out / "scores", SCORE_COLUMNS)
+    failed = scores[scores["status"] == "failed"]
+    assert list(failed["metric"]) == ["auroc", "ssim"]
+    assert set(failed["subject"]) == {"02"}
+    assert failed["value"].isna().all()
+    assert all("no luck with file.nii at 0x..." in reason for reason in failed["reason"])
+    assert len(scores[(scores["method"] == "breaks") & (scores["status"] == "ok")]) == 3 + 7
+    failures = pd.read_csv(out / "failures.csv")
+    assert list(failures["subject"]) == [2]
+    assert "02" in (out / "report.html").read_text(encoding="utf-8")
