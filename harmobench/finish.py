@@ -294,6 +294,7 @@ def _shown(part: Any) -> dict[str, Any]:
         "distribution": part.distribution,
         "role": part.needs.get("role", ""),
         "needs": dict(part.needs),
+        "individual": part.individual,
         "parameters": dict(part.parameters),
         "config": part.config,
         "reference": dict(part.reference),

@@ -356,6 +356,7 @@ class _Planner:
             "metric": metric.name,
             "tool": tool,
             "repeat": repeat,
+            "space": self.space_of(self.metric_traits[metric.name]),
             "subject": scan[0],
             "scanner": scan[1],
         }

@@ -68,15 +68,13 @@ class SliceConsistency(Stateless):
         """Yield a row for each scan and plane."""
         for scan in scans:
             brain = scan.brain()
-            own, raw = scan.voxels(), context.raw(scan).voxels()
+            own = slice_profiles(scan.voxels(), brain, self.least)
+            raw = slice_profiles(context.raw(scan).voxels(), brain, self.least)
             axes = plane_axes(scan.grid.affine)
             for plane in self.structures:
-                profiles = (slice_profile(v, brain, axes[plane], self.least) for v in (own, raw))
-                value, reason = _pearson(*profiles)
-                if value is None:
-                    yield Row(plane, None, scanner=scan.scanner, status="undefined", reason=reason)
-                else:
-                    yield Row(plane, value, scanner=scan.scanner)
+                value, reason = _pearson(own[axes[plane]], raw[axes[plane]])
+                status: Literal["ok", "undefined"] = "undefined" if value is None else "ok"
+                yield Row(plane, value, scanner=scan.scanner, status=status, reason=reason)
 
 
 def plane_axes(affine: NDArray[np.float64]) -> dict[str, int]:
@@ -87,47 +85,51 @@ def plane_axes(affine: NDArray[np.float64]) -> dict[str, int]:
     return {PLANES[int(to)]: axis for axis, to in enumerate(world) if np.isfinite(to)}
 
 
-def slice_profile(
-    voxels: FloatArray, brain: BoolArray, axis: int, least: int = 500
-) -> NDArray[np.float64]:
-    """SSIM of neighbouring slices along an axis, where both have enough mask voxels.
+def slice_profiles(
+    voxels: FloatArray, brain: BoolArray, least: int = 500
+) -> tuple[NDArray[np.float64], ...]:
+    """SSIM of neighbouring slices along each axis, where both have enough mask voxels.
 
     Parameters
     ----------
     voxels, brain
         Intensities and mask (x, y, z).
-    axis
-        Along which slices follow one another.
     least
         Mask voxels that both slices must have.
 
     Returns
     -------
-    NDArray[np.float64]
-        One number a pair of slices, in their order; empty where the brain is constant.
+    tuple of NDArray[np.float64]
+        For each axis one number a pair of slices, in their order; empty where the brain is
+        constant.
 
     Examples
     --------
     >>> noise = np.random.default_rng(0).random((4, 12, 12), dtype=np.float32)
-    >>> slice_profile(noise[[0, 0, 1, 1]], np.ones((4, 12, 12), dtype=bool), 0, 1).round(2)
+    >>> slice_profiles(noise[[0, 0, 1, 1]], np.ones((4, 12, 12), dtype=bool), 1)[0].round(2)
     array([1.  , 0.12, 1.  ])
     """
     inside = voxels[brain]
     low, high = np.percentile(inside, TAILS) if inside.size else (0.0, 0.0)
     if not high > low:
-        return np.empty(0)
-    mapped = ((voxels - np.float32(low)) * np.float32(1 / (high - low))) * brain
+        return (np.empty(0),) * brain.ndim
     box = bounding_box(brain)
-    along = np.moveaxis(with_margin(mapped, box), axis, 0)[MARGIN:-MARGIN]
-    mask = np.moveaxis(brain[tuple(slice(a, b) for a, b in box)], axis, 0)
-    similar = _neighbours(np.ascontiguousarray(along))
-    both = mask[:-1] & mask[1:]
-    count = both.sum(axis=IN_PLANE)
-    enough = mask.sum(axis=IN_PLANE) >= least
-    keep = enough[:-1] & enough[1:] & (count > 0)
-    total = np.where(both, similar, 0).sum(axis=IN_PLANE, dtype=np.float64)
-    profile: NDArray[np.float64] = total[keep] / count[keep]
-    return profile
+    mask = brain[tuple(slice(a, b) for a, b in box)]
+    scale = np.float32(1 / (high - low))
+    mapped = (with_margin(voxels, box) - np.float32(low)) * scale
+    mapped *= with_margin(brain, box)
+    return tuple(_profile(mapped, mask, axis, least) for axis in range(brain.ndim))
+
+
+def _profile(mapped: FloatArray, mask: BoolArray, axis: int, least: int) -> NDArray[np.float64]:
+    slices = np.moveaxis(mapped, axis, 0)[MARGIN:-MARGIN]
+    brain = np.moveaxis(mask, axis, 0)
+    both = brain[:-1] & brain[1:]
+    enough = np.count_nonzero(brain, axis=IN_PLANE) >= least
+    count = np.count_nonzero(both, axis=IN_PLANE)
+    keep = np.flatnonzero(enough[:-1] & enough[1:] & (count > 0))
+    similar = _neighbours(np.ascontiguousarray(slices))
+    return np.array([similar[k][both[k]].mean(dtype=np.float64) for k in keep])
 
 
 def _neighbours(slices: FloatArray) -> NDArray[np.floating]:

@@ -26,6 +26,7 @@ from harmobench.metrics.windows import (
 )
 
 TAILS = (0.1, 99.9)  # percentiles of a method's pooled brain voxels that go to 0 and 1
+RESOLVED = 2.0**-12  # relative: the sketch knows a percentile to half of it
 AXES = (0, 1, 2)
 State = Mapping[str, NDArray[Any]]
 
@@ -81,8 +82,8 @@ class SSIM:
         """Yield a row for every pair of the subject's scans, in the order given."""
         low, high = self._range(state)
         brains = [scan.brain() for scan in scans]
-        if not high > low:
-            reason = "all brain voxels of this method have one value"
+        if high - low <= RESOLVED * max(abs(low), abs(high)):
+            reason = "the brain voxels of this method have no contrast"
             for a, b in combinations(scans, 2):
                 yield _row(a, b, None, reason)
             return

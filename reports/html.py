@@ -54,19 +54,20 @@ class Html:
 
 
 def _draw(plot: Plot, folder: Path, note: str) -> tuple[Placed, list[Path]]:
+    from harmobench.reports import style
     from harmobench.reports.pictures import data_uri
-    from harmobench.reports.style import png, svg
 
     folder.mkdir(parents=True, exist_ok=True)
     figure = plot.draw()
-    vector = svg(figure)
+    vector = style.svg(figure)
+    figure.set_layout_engine("none")  # it stays as the SVG has it; arranging again takes longest
     files = [folder / f"{plot.stem}.svg", folder / f"{plot.stem}.png"]
-    for path, content in zip(files, (vector, png(figure)), strict=True):
+    for path, content in zip(files, (vector, style.png(figure, style.DPI)), strict=True):
         path.write_bytes(content)
     if len(vector) <= SVG_BYTES:
         uri = data_uri(vector, "image/svg+xml")
     else:
-        uri = data_uri(png(figure, SCREEN_DPI), "image/png")
+        uri = data_uri(style.png(figure, SCREEN_DPI), "image/png")
     return Placed(uri, plot.caption + note, plot.alt, plot.stem), files
 
 

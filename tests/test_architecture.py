@@ -218,16 +218,21 @@ def test_errors_store_and_results_are_leaves() -> None:
     assert reach("harmobench.results") == {"harmobench.errors"}
 
 
-@cache
 def defined(module: str) -> set[str]:
-    """Classes and functions of a module, its own and those it brings from the package."""
-    body = ast.parse(modules()[module].read_text(encoding="utf-8")).body
-    names = {node.name for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-    for node in body:
+    """Classes and functions of a module, and those that it brings from where they are defined."""
+    names = set(own_names(module))
+    for node in ast.parse(modules()[module].read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and node.module in modules():
-            there = defined(node.module)
-            names |= {a.asname or a.name for a in node.names if a.name in there}
+            there = own_names(node.module)
+            names |= {alias.name for alias in node.names if alias.name in there}
     return names
+
+
+@cache
+def own_names(module: str) -> frozenset[str]:
+    """Classes and functions that stand in a module."""
+    body = ast.parse(modules()[module].read_text(encoding="utf-8")).body
+    return frozenset(n.name for n in body if isinstance(n, ast.ClassDef | ast.FunctionDef))
 
 
 @pytest.mark.parametrize("label", ENTRY_POINTS)

@@ -22,7 +22,6 @@ assert SPEC.loader is not None
 synthetic_run: Any = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(synthetic_run)
 finished = synthetic_run.finished
-pytestmark = pytest.mark.filterwarnings("ignore:'str' is not supported as a fill value")
 
 DRAW = {
     "ssim": figures.ssim_violins,
@@ -136,7 +135,7 @@ def test_slices_stand_upright_and_black_outside(tmp_path: Path) -> None:
     brain[0] = False
     slice_ = np.zeros((4, 6), dtype="float32")
     slice_[2, 5] = 1  # x = 2, anterior end of y
-    arrays = {axis: slice_ for axis in pictures.AXES}
+    arrays = dict.fromkeys(pictures.AXES, slice_)
     masks = {f"{axis}_brain": brain for axis in pictures.AXES}
     for path in run.pictures.values():
         np.savez(path, **arrays, **masks)  # type: ignore[arg-type]

@@ -73,6 +73,8 @@ def test_what_is_none_is_empty_text_or_minus_one() -> None:
     assert list(frame["method"]) == ["", "raw"]
     assert list(frame["fold"]) == [-1, 0]
     assert list(frame["reason"]) == ["", ""]
+    left_out = table([{}, {"method": "raw", "fold": 0}], SCORE_COLUMNS)
+    pd.testing.assert_frame_equal(left_out, frame)
 
 
 @settings(deadline=None, max_examples=30)

@@ -1,4 +1,4 @@
-"""Slice consistency equals scikit-image's 2-D SSIM of neighbouring slices, correlated with RAW's."""
+"""Slice consistency correlates scikit-image's 2-D SSIM of neighbouring slices with RAW's."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from skimage.metrics import structural_similarity
 
 from harmobench.imaging.volume import Grid, write_image
 from harmobench.interface import Context, Scan
-from harmobench.metrics.slice_consistency import SliceConsistency, plane_axes, slice_profile
+from harmobench.metrics.slice_consistency import SliceConsistency, plane_axes, slice_profiles
 
 SHAPE = (24, 28, 20)
 PLANES = ("sagittal", "coronal", "axial")
@@ -75,7 +75,7 @@ def values(context, scan):
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_profiles_equal_scikit_image(axis):
-    found = slice_profile(anatomy(), ball(), axis, LEAST)
+    found = slice_profiles(anatomy(), ball(), LEAST)[axis]
     expected = by_scikit_image(anatomy(), ball(), axis)
     assert 5 < expected.size < SHAPE[axis] - 1
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -84,7 +84,7 @@ def test_profiles_equal_scikit_image(axis):
 def test_profile_of_a_brain_at_the_image_edge():
     brain = np.ones(SHAPE, dtype=bool)
     expected = by_scikit_image(anatomy(), brain, 1)
-    np.testing.assert_allclose(slice_profile(anatomy(), brain, 1, LEAST), expected, atol=1e-5)
+    np.testing.assert_allclose(slice_profiles(anatomy(), brain, LEAST)[1], expected, atol=1e-5)
 
 
 def test_the_score_is_pearsons_correlation_with_raw(context, raw):
@@ -109,7 +109,7 @@ def test_affine_maps_change_nothing(context, raw, scale, shift):
 
 
 def test_falls_as_axial_slices_drift_apart(context, raw):
-    found = [values(context, raw.with_voxels(harmonized(s)))["axial"] for s in (0, 0.02, 0.1)]
+    found = [values(context, raw.with_voxels(harmonized(s)))["axial"] for s in (0, 0.05, 0.3)]
     assert found == sorted(found, reverse=True)
     assert found[0] > 0.999 > 0.9 > found[-1]
 

@@ -34,7 +34,7 @@ assert SPEC.loader is not None
 synthetic_run: Any = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(synthetic_run)
 finished = synthetic_run.finished
-pytestmark = pytest.mark.filterwarnings("ignore:'str' is not supported as a fill value")
+DASH = " \N{EN DASH} "
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,9 @@ def test_numbers_are_the_aggregates(run: Finished, tables: dict[str, Table]) -> 
     wanted = dict(zip(frame["method"], frame["value"], strict=True))
     table = tables["HB-T2"]
     row = next(
-        r for r in table.rows if [c.text for c in r[:3]] == ["Atropos", "WM", "GE – Philips"]
+        r
+        for r in table.rows
+        if [c.text for c in r[:3]] == ["Atropos", "WM", DASH.join(("GE", "Philips"))]
     )
     found = {c.key: cell.value for c, cell in zip(table.columns, row, strict=True) if c.measured}
     assert found.pop("ravel") is None
@@ -104,7 +106,7 @@ def test_stars_are_the_uncorrected_tests(run: Finished, tables: dict[str, Table]
         for column, cell in zip(tables["HB-T1"].columns, row, strict=True)
         if cell.significant
     }
-    pairs = tests["scanner"] + " – " + tests["reference_scanner"]
+    pairs = tests["scanner"] + DASH + tests["reference_scanner"]
     assert stars == set(zip(pairs, tests["method"], strict=True))
     for name in ("HB-T3", "HB-T5", "HB-T7", "HB-T8"):
         assert not any(cell.significant for row in tables[name].rows for cell in row)
@@ -215,7 +217,7 @@ def test_rows_are_in_scanner_order(tmp_path: Path, count: int) -> None:
     scanners = [f"S{9 - i}" for i in range(count)]
     run = finished(tmp_path, ("raw", "mispel"), scanners, pictures=False)
     table = citable(run)[0]
-    assert [row[0].text for row in table.rows] == [" – ".join(pair) for pair in run.design.pairs]
+    assert [row[0].text for row in table.rows] == [DASH.join(pair) for pair in run.design.pairs]
 
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=30)

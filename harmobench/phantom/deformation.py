@@ -38,9 +38,9 @@ def smooth_noise(
 ) -> FloatArray:
     """Gaussian noise (fields, x, y, z) on the lattice, smoothed by `sigma` mm, SD 1, mean 0."""
     white = rng.standard_normal((fields, *lattice_shape(spacing)), dtype=np.float32)
-    # several times coarser than sigma loses nothing, so wide kernels are cheap by truncation
+    # wrapped round, so that the spread is the same at the edges as within
     smooth = np.stack(
-        [ndimage.gaussian_filter(w, sigma / spacing, mode="reflect", truncate=3.0) for w in white]
+        [ndimage.gaussian_filter(w, sigma / spacing, mode="wrap", truncate=3.0) for w in white]
     )
     axes = (1, 2, 3)
     smooth -= smooth.mean(axis=axes, keepdims=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmobench.imaging.volume import BoolArray, FloatArray, Grid
-from harmobench.phantom.anatomy import Anatomy, Tissues, tissues_at, tissues_of
+from harmobench.phantom.anatomy import Anatomy, Tissues, tissues_at
 from harmobench.phantom.deformation import (
     Deformation,
     Points,
@@ -21,6 +21,7 @@ from harmobench.phantom.deformation import (
 from harmobench.phantom.interpolation import trilinear
 from harmobench.phantom.scanners import REFERENCE, Scanner, acquire
 from harmobench.phantom.signal import Protocol, tissue_signal
+from harmobench.phantom.template import grid_points
 
 ROTATION, SHIFT = 2.0, 3.0  # SD of the head's position in a scanner, degrees and mm
 RESIDUAL_SIGMA, RESIDUAL_RMS = 8.0, 0.4  # mm: what registration leaves over
@@ -44,7 +45,7 @@ class Position:
     deformation
         The subject's, the same on all scanners.
     head
-        Where the head lies in this scanner, a rigid 4 x 4 matrix.
+        How large the head is and where it lies in this scanner, a 4 x 4 matrix.
     residual
         The registration's error: what belongs at template point y, RAW shows at residual(y).
     guess
@@ -70,10 +71,10 @@ class Position:
 
 
 def draw_position(
-    deformation: Deformation, guess: Deformation, rng: np.random.Generator
+    deformation: Deformation, guess: Deformation, size: float, rng: np.random.Generator
 ) -> Position:
-    """Draw where a head lies and what its registration leaves over; see `Position`."""
-    head = random_rigid(rng, ROTATION, SHIFT)
+    """Draw where a head of a given size lies and what its registration leaves over."""
+    head = random_rigid(rng, ROTATION, SHIFT) @ np.diag([size, size, size, 1.0])
     residual = random_displacement(rng, RESIDUAL_SIGMA, RESIDUAL_RMS)
     return Position(deformation, head, residual, guess)
 
@@ -85,11 +86,6 @@ def native_grid(native_brain: Points, resolution: float) -> Grid:
     affine = np.diag([resolution, resolution, resolution, 1.0])
     affine[:3, 3] = np.round(low, 2)
     return Grid.make(np.ceil((high - low) / resolution).astype(int) + 1, affine)
-
-
-def grid_points(grid: Grid) -> Points:
-    """World coordinates (3, x, y, z) of a grid's voxels, mm."""
-    return apply_matrix(grid.affine, np.indices(grid.shape, dtype=np.float64))
 
 
 def clean_signal(tissues: Tissues, protocol: Protocol) -> FloatArray:
@@ -142,6 +138,11 @@ class NativeScan:
     registered: FloatArray
     tissues: Tissues
 
+    def residual_rms(self) -> float:
+        """Root mean square length of the registration's error in the brain, mm."""
+        error = (self.registered - self.to_template)[self.tissues.brain]
+        return float(np.sqrt(np.square(error, dtype=np.float64).sum(axis=-1).mean()))
+
 
 def scan_native(
     anatomy: Anatomy,
@@ -163,7 +164,7 @@ def scan_native(
         Random numbers of this scan, and of the scanner.
     """
     base = anatomy.base
-    grid = native_grid(position.to_native(base.points[:, base.surface]), resolution)
+    grid = native_grid(position.to_native(base.points[:, base.surface()]), resolution)
     native = grid_points(grid)
     points = position.to_template(native)
     tissues = tissues_at(anatomy, points)
@@ -191,7 +192,7 @@ def displacement(to: Points, start: Points) -> FloatArray:
 
 
 def bring_to_template(
-    scan: NativeScan, position: Position, points: FloatArray, brain: BoolArray
+    scan: NativeScan, position: Position, grid: Grid, brain: BoolArray
 ) -> FloatArray:
     """RAW: bias-corrected but for a rest, through the registration, masked, divided by its mean.
 
@@ -199,13 +200,11 @@ def bring_to_template(
     ----------
     scan, position
         The native image and how it lies.
-    points
-        World coordinates (3, x, y, z) of the template grid, mm.
-    brain
-        The template's brain mask.
+    grid, brain
+        The template's grid and brain mask.
     """
     corrected = scan.image * np.exp(-(1 - RESIDUAL_BIAS) * scan.bias)
-    native = position.registered_to_native(points[:, brain])
+    native = position.registered_to_native(grid_points(grid)[:, brain])
     index = apply_matrix(np.linalg.inv(scan.grid.affine), native)
     return mean_scaled(trilinear(corrected[None], index)[0], brain)
 
@@ -217,21 +216,7 @@ def mean_scaled(values: NDArray[np.floating], brain: BoolArray) -> FloatArray:
     return out
 
 
-def reference_image(anatomy: Anatomy) -> FloatArray:
+def reference_image(anatomy: Anatomy, grid: Grid, brain: BoolArray) -> FloatArray:
     """Scanner-free image in template space: reference contrast without blur, bias and noise."""
-    brain = anatomy.base.brain
-    clean = clean_signal(tissues_of(anatomy.maps), REFERENCE)
-    return mean_scaled(clean[brain], brain)
-
-
-__all__ = [
-    "NativeScan",
-    "Position",
-    "bring_to_template",
-    "clean_signal",
-    "displacement",
-    "draw_position",
-    "native_grid",
-    "reference_image",
-    "scan_native",
-]
+    tissues = tissues_at(anatomy, grid_points(grid)[:, brain])
+    return mean_scaled(clean_signal(tissues, REFERENCE), brain)

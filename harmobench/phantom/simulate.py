@@ -24,7 +24,8 @@ from harmobench.imaging.volume import write_image
 from harmobench.imaging.warp import write_field
 from harmobench.phantom import anatomy as anatomy_model
 from harmobench.phantom import scan as scan_model
-from harmobench.phantom.anatomy import Anatomy, Subject, make_anatomy, make_subject, template
+from harmobench.phantom import subject as subject_model
+from harmobench.phantom.anatomy import Anatomy, make_anatomy
 from harmobench.phantom.deformation import Deformation, exponential, random_velocity
 from harmobench.phantom.scan import (
     NativeScan,
@@ -35,6 +36,8 @@ from harmobench.phantom.scan import (
 )
 from harmobench.phantom.scanners import REFERENCE, Scanner, choose_scanners
 from harmobench.phantom.signal import TISSUES
+from harmobench.phantom.subject import GROUPS, Subject, make_subject
+from harmobench.phantom.template import base_maps, template
 from harmobench.phantom.truth import (
     LABELS,
     STEPS,
@@ -45,7 +48,7 @@ from harmobench.phantom.truth import (
     write_truth,
 )
 
-DEFORMATION_SIGMA, DEFORMATION_RMS = 16.0, 5.0  # mm, of the subject's velocity field
+DEFORMATION_SIGMA, DEFORMATION_RMS = 18.0, 5.0  # mm, of the subject's velocity field
 STREAMS = {"subject": 0, "anatomy": 1, "deformation": 2, "position": 3, "scan": 4, "bias": 5}
 COLUMNS = (
     *("subject", "scanner", "image", "mask", "group", "age", "sex", "native_image", "to_native"),
@@ -72,10 +75,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """What a worker hands back: the manifest's rows and the true volumes of one subject."""
+    """Of one subject: the manifest's rows, true volumes, and RMS of the residual warps, mm."""
 
     rows: list[dict[str, str]]
     truths: list[Truth]
+    residuals: dict[str, float]
     subject: Subject
 
 
@@ -120,9 +124,9 @@ def simulate(
         Numbers that cannot be used, or a folder that is not empty.
     """
     chosen = check_settings(out, subjects, scanners, resolution, seed, workers)
-    base = template(resolution)
+    grid, brain = template(resolution)
     out.mkdir(parents=True, exist_ok=True)
-    write_image(out / MASK, base.brain, base.grid)
+    write_image(out / MASK, brain, grid)
     jobs = [Job(out, n, chosen, resolution, seed) for n in range(subjects)]
     done = []
     for finished in _run(jobs, workers):
@@ -175,27 +179,31 @@ def _run(jobs: Sequence[Job], workers: int) -> Iterator[Done]:
 
 def simulate_subject(job: Job) -> Done:
     """Simulate and write all scans of one subject."""
-    person, body = draw_subject(job.number, job.resolution, job.seed)
+    person, body = draw_subject(job.number, job.seed)
     shape = draw_deformation(job.number, job.seed)
-    write_image(job.out / _truth_image(person), reference_image(body), body.base.grid)
-    done = Done([], [], person)
+    grid, brain = template(job.resolution)
+    write_image(job.out / _truth_image(person), reference_image(body, grid, brain), grid)
+    done = Done([], [], {}, person)
     for index, scanner in enumerate(job.scanners):
-        position = draw_position(*shape, stream(job.seed, "position", job.number, index))
+        position = draw_position(
+            *shape, person.size, stream(job.seed, "position", job.number, index)
+        )
         own = stream(job.seed, "scan", job.number, index)
         shared = stream(job.seed, "bias", index)
         scan = scan_native(body, position, scanner, job.resolution, own, shared)
-        raw = bring_to_template(scan, position, body.base.points, body.base.brain)
+        raw = bring_to_template(scan, position, grid, brain)
         row = _row(person, scanner)
-        write_image(job.out / row["image"], raw, body.base.grid)
+        write_image(job.out / row["image"], raw, grid)
         done.rows.append(row)
+        done.residuals[scanner.name] = round(scan.residual_rms(), 4)
         done.truths.extend(_write_scan(job.out, row, scan))
     return done
 
 
-def draw_subject(number: int, resolution: float, seed: int) -> tuple[Subject, Anatomy]:
-    """Return subject `number` (from 0) and its anatomy on the template grid."""
+def draw_subject(number: int, seed: int) -> tuple[Subject, Anatomy]:
+    """Return subject `number` (from 0) and its anatomy."""
     person = make_subject(number, stream(seed, "subject", number))
-    body = make_anatomy(person, template(resolution), stream(seed, "anatomy", number))
+    body = make_anatomy(person, base_maps(), stream(seed, "anatomy", number))
     return person, body
 
 
@@ -255,7 +263,7 @@ def _write_tables(out: Path, done: Sequence[Done]) -> None:
     scans = [truth for d in done for truth in d.truths]
     rows = scans + scanner_means(scans)
     groups = {d.subject.name: d.subject.group for d in done}
-    write_truth(out / "truth.csv", rows + effects(rows, groups, anatomy_model.GROUPS))
+    write_truth(out / "truth.csv", rows + effects(rows, groups, GROUPS))
 
 
 def _write_json(path: Path, jobs: Sequence[Job], done: Sequence[Done]) -> None:
@@ -264,7 +272,6 @@ def _write_json(path: Path, jobs: Sequence[Job], done: Sequence[Done]) -> None:
 
 
 def _parameters(job: Job, done: Sequence[Done]) -> dict[str, Any]:
-    groups = anatomy_model.GROUPS
     return {
         "program": f"harmobench {harmobench.__version__}",
         "seed": job.seed,
@@ -273,10 +280,10 @@ def _parameters(job: Job, done: Sequence[Done]) -> dict[str, Any]:
         "reference_protocol": asdict(REFERENCE),
         "tissues": {name: asdict(t) for name, t in TISSUES.items()},
         "subjects": [asdict(d.subject) for d in done],
-        "group": {"column": "group", "first": groups[0], "second": groups[1]},
+        "group": {"column": "group", "first": GROUPS[0], "second": GROUPS[1]},
         "designed_effects": {
-            name: dict(zip(groups, means, strict=True)) | {"sd": sd}
-            for name, (means, sd) in anatomy_model.DISEASE.items()
+            name: dict(zip(GROUPS, means, strict=True)) | {"sd": sd}
+            for name, (means, sd) in subject_model.DISEASE.items()
         },
         "labels": LABELS,
         "deformation": {"velocity_sigma_mm": DEFORMATION_SIGMA, "velocity_rms_mm": DEFORMATION_RMS},
@@ -287,6 +294,7 @@ def _parameters(job: Job, done: Sequence[Done]) -> dict[str, Any]:
         "residual_warp": {
             "velocity_sigma_mm": scan_model.RESIDUAL_SIGMA,
             "rms_mm": scan_model.RESIDUAL_RMS,
+            "rms_in_brain_mm": {d.subject.name: d.residuals for d in done},
         },
         "residual_bias_share": scan_model.RESIDUAL_BIAS,
         "boundary_noise": {

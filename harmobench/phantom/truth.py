@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from harmobench.atlas import ELLIPSOIDS
 from harmobench.imaging.volume import FloatArray
-from harmobench.phantom.anatomy import Tissues, ellipsoid_distance
+from harmobench.phantom.anatomy import Tissues
 from harmobench.phantom.deformation import Points
+from harmobench.phantom.template import ellipsoid_distance
 
 THRESHOLD = 0.8  # paper, section 2.5
 STEPS = 250  # fractions are stored in steps of 1/250

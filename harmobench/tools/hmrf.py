@@ -88,7 +88,7 @@ class HMRF:
         tissue by more than this share of the brain.
     """
 
-    beta: float = 0.4
+    beta: float = 0.3
     iterations: int = 60
     tolerance: float = 5e-4
 
@@ -332,5 +332,5 @@ def _exp(log_odds: FloatArray) -> FloatArray:
     return np.exp(log_odds, out=log_odds)
 
 
-def _dot(a: FloatArray, b: FloatArray) -> float:
+def _dot(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     return float(np.einsum("i,i", a, b))

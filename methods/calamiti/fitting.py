@@ -1,18 +1,19 @@
-"""Training all models of one fit, and applying them."""
+"""Training all models of one fit."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from harmobench.imaging.volume import FloatArray
-from harmobench.interface import Cohort, Context
+from harmobench.interface import Cohort, Context, Progress
 from harmobench.methods.calamiti import inference, losses
 from harmobench.methods.calamiti.networks import Networks, Sizes, build
 from harmobench.methods.calamiti.slices import (
@@ -21,9 +22,9 @@ from harmobench.methods.calamiti.slices import (
     Range,
     Stack,
     brain_box,
+    joined,
     pair_slices,
     robust_range,
-    slice_shape,
     stack,
 )
 from harmobench.methods.calamiti.training import Trainer, steady
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from harmobench.methods.calamiti.plugin import Calamiti
 
 ONE = "all"  # name of the model of `models="one"`
-BETWEEN = "/"  # model and weight, in the names of saved weights
 
 
 @dataclass
@@ -78,10 +78,18 @@ def fit(method: Calamiti, train: Cohort, target: str, context: Context) -> Fitte
     fitted = Fitted(box, scales, {}, {}, {}, [], {})
     for name, pairs in plan.items():
         sources = {train.scanners[i] for i in pairs.labels[:, 0]}
-        fitted.models |= {source: name for source in sources}
+        fitted.models |= dict.fromkeys(sources, name)
     shown = theta_images(method, train, target, slices, context.seed)
     with steady(context.threads):
-        train_all(method, plan, sizes(method, box, train.scanners), slices, shown, context, fitted)
+        train_all(
+            method,
+            plan,
+            inference.sizes(method, box, train.scanners),
+            slices,
+            shown,
+            context,
+            fitted,
+        )
     return fitted
 
 
@@ -116,16 +124,40 @@ def theta_images(
     return [own[int(np.random.default_rng(seed).integers(len(own)))]]
 
 
-def sizes(method: Calamiti, box: Box, scanners: Sequence[str]) -> Sizes:
-    """Shapes of the networks of a fitted method."""
-    return Sizes(
-        slice_shape(box),
-        len(scanners),
-        method.beta_channels,
-        method.theta_dim,
-        method.beta_base,
-        method.decoder_base,
-    )
+class Stage(NamedTuple):
+    """One stretch of training: a model's own, or the one that all models start from.
+
+    Attributes
+    ----------
+    name, pairs
+        The model, and what it is trained on.
+    before, steps
+        Batches that its networks have seen already, and those of this stretch.
+    last
+        Batch at which an annealed learning rate reaches 0.
+    shared
+        Whether all models start from this.
+    """
+
+    name: str
+    pairs: Pairs
+    before: int
+    steps: int
+    last: int
+    shared: bool = False
+
+
+def stages_of(method: Calamiti, plan: Mapping[str, Pairs]) -> list[Stage]:
+    """Return what is trained, in order."""
+    shared = method.shared_steps
+    stages = []
+    for name, pairs in plan.items():
+        steps = method.steps or method.epochs * math.ceil(len(pairs) / method.batch)
+        stages.append(Stage(name, pairs, shared, steps, shared + steps))
+    if shared:
+        last = max(stage.last for stage in stages)
+        stages.insert(0, Stage(ONE, joined(list(plan.values())), 0, shared, last, shared=True))
+    return stages
 
 
 def train_all(
@@ -142,37 +174,33 @@ def train_all(
     images = torch.from_numpy(slices.images).to(device)
     perceptual = losses.read_perceptual(method.vgg_weights, device) if method.vgg_weights else None
     start = build(shapes, seed_of(context.seed, 0)).to(device)
-    fitted.parameters = {k: count_weights(part) for k, part in start.named_children()}
-    stages: list[Stage] = [
-        Stage(name, pairs, steps_of(method, pairs)) for name, pairs in plan.items()
-    ]
-    if method.shared_steps:
-        stages.insert(0, Stage(ONE, joined(list(plan.values())), method.shared_steps, shared=True))
+    fitted.parameters = {name: count_weights(part) for name, part in start.named_children()}
+    stages = stages_of(method, plan)
     done, total = 0, sum(stage.steps for stage in stages)
     for number, stage in enumerate(stages, start=1):
         networks = start if stage.shared else copy.deepcopy(start)
-        first = 0 if stage.shared else method.shared_steps
-        trainer = Trainer(networks, method, seed_of(context.seed, number), perceptual, first)
-
-        def tick(step: int, before: int = done, name: str = stage.name) -> None:
-            context.progress(before + step, total, f"training on {name}")
-
-        rows = trainer.train(
-            images, stage.pairs, stage.steps, method.anneal and not stage.shared, tick
-        )
-        fitted.history += [{"scanner": stage.name, **row} for row in rows]
+        seed = seed_of(context.seed, number)
+        trainer = Trainer(networks, method, seed, perceptual, stage.before)
+        progress = partial(_report, context.progress, done, total, stage.name)
+        fitted.history += train_stage(trainer, images, stage, progress)
         done += stage.steps
         if not stage.shared:
             keep(fitted, stage.name, networks, slices, shown)
 
 
-class Stage(NamedTuple):
-    """One stretch of training: a model's own, or the one that all models start from."""
+def _report(progress: Progress, before: int, total: int, name: str, done: int) -> None:
+    progress(before + done, total, f"training on {name}")
 
-    name: str
-    pairs: Pairs
-    steps: int
-    shared: bool = False
+
+def train_stage(
+    trainer: Trainer, images: torch.Tensor, stage: Stage, progress: Callable[[int], None]
+) -> list[dict[str, Any]]:
+    """Train one stretch, the first with its warm-up; steps in the rows count that too."""
+    warm_up = trainer.method.warm_up
+    rows = [] if stage.before else trainer.warm_up(images, stage.pairs, warm_up)
+    for row in trainer.train(images, stage.pairs, stage.steps, stage.last, progress):
+        rows.append({**row, "step": row["step"] + warm_up})
+    return [{"scanner": stage.name, **row} for row in rows]
 
 
 def keep(
@@ -180,29 +208,9 @@ def keep(
 ) -> None:
     """Put one trained model's weights and its view of the target's contrast into `fitted`."""
     weights = inference.export(networks)
-    fitted.weights |= {f"{name}{BETWEEN}{key}": array for key, array in weights.items()}
+    fitted.weights |= {f"{name}{inference.BETWEEN}{key}": array for key, array in weights.items()}
     thetas = [inference.contrast(networks, slices.images[i], slices.useful[i]) for i in shown]
-    fitted.theta[name] = np.mean(thetas, axis=0, dtype=np.float64).astype(np.float32)
-
-
-def steps_of(method: Calamiti, pairs: Pairs) -> int:
-    """Batches of one model: the fixed number, or those of all epochs."""
-    if method.steps is not None:
-        return method.steps
-    return method.epochs * math.ceil(len(pairs) / method.batch)
-
-
-def joined(parts: Sequence[Pairs]) -> Pairs:
-    """Pairs of slices of several models together."""
-    starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
-    moved = [part.first + start for part, start in zip(parts, starts, strict=True)]
-    return Pairs(
-        np.concatenate([part.scans for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        np.concatenate([part.z for part in parts]),
-        np.concatenate(moved),
-        np.concatenate([part.count for part in parts]),
-    )
+    fitted.theta[name] = inference.mean(thetas)
 
 
 def seed_of(seed: int, stage: int) -> int:
@@ -213,23 +221,3 @@ def seed_of(seed: int, stage: int) -> int:
 def count_weights(part: torch.nn.Module) -> int:
     """Count the trainable numbers of a network."""
     return sum(weights.numel() for weights in part.parameters())
-
-
-def apply(method: Calamiti, names: Sequence[str], slices: FloatArray) -> FloatArray:
-    """Mean over the named models of what they make of slices (z, height, width)."""
-    wanted = method.device_ if torch.cuda.is_available() else "cpu"
-    shapes = sizes(method, tuple(method.box_), method.scanners_)
-    made = []
-    with steady(method.threads_):
-        for name in names:
-            prefix = f"{name}{BETWEEN}"
-            weights = {
-                key.removeprefix(prefix): array
-                for key, array in method.weights_.items()
-                if key.startswith(prefix)
-            }
-            networks = inference.restore(weights, shapes, torch.device(wanted))
-            made.append(
-                inference.harmonize(networks, slices, method.theta_[name], method.precision)
-            )
-    return np.mean(made, axis=0, dtype=np.float64).astype(np.float32)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,9 +11,26 @@ import torch
 from harmobench.imaging.volume import BoolArray, FloatArray
 from harmobench.methods.calamiti import losses
 from harmobench.methods.calamiti.networks import Networks, Sizes, build
-from harmobench.methods.calamiti.training import autocast
+from harmobench.methods.calamiti.slices import Box, slice_shape
+from harmobench.methods.calamiti.training import autocast, steady
+
+if TYPE_CHECKING:
+    from harmobench.methods.calamiti.plugin import Calamiti
 
 BATCH = 16
+BETWEEN = "/"  # model and weight, in the names of saved weights
+
+
+def sizes(method: Calamiti, box: Box, scanners: Sequence[str]) -> Sizes:
+    """Shapes of the networks of a fitted method."""
+    return Sizes(
+        slice_shape(box),
+        len(scanners),
+        method.beta_channels,
+        method.theta_dim,
+        method.beta_base,
+        method.decoder_base,
+    )
 
 
 def export(networks: Networks) -> dict[str, FloatArray]:
@@ -34,7 +52,7 @@ def contrast(networks: Networks, slices: FloatArray, useful: BoolArray) -> Float
     device = next(networks.parameters()).device
     chosen = torch.from_numpy(slices[useful])[:, None]
     with torch.inference_mode():
-        means = [networks.theta(part.to(device))[0] for part in chosen.split(BATCH)]
+        means = [networks.theta(part.to(device))[0] for part in torch.split(chosen, BATCH)]
     return torch.cat(means).mean(dim=0).cpu().numpy().astype(np.float32)
 
 
@@ -46,8 +64,31 @@ def harmonize(
     contrasts = torch.from_numpy(np.array(theta))[None].to(device)
     made = []
     with torch.inference_mode(), autocast(device, precision):
-        for part in torch.from_numpy(slices)[:, None].split(BATCH):
+        for part in torch.split(torch.from_numpy(slices)[:, None], BATCH):
             beta = losses.one_hot(networks.beta(part.to(device)))
             out = networks.decoder(beta, contrasts.expand(len(part), -1))
             made.append(out.float()[:, 0].cpu())
     return torch.cat(made).numpy()
+
+
+def apply(method: Calamiti, names: Sequence[str], slices: FloatArray) -> FloatArray:
+    """Mean over the named models of what they make of slices (z, height, width)."""
+    wanted = method.device_ if torch.cuda.is_available() else "cpu"
+    shapes = sizes(method, method.box(), method.scanners_)
+    made = []
+    with steady(method.threads_):
+        for name in names:
+            prefix = f"{name}{BETWEEN}"
+            weights = {
+                key.removeprefix(prefix): array
+                for key, array in method.weights_.items()
+                if key.startswith(prefix)
+            }
+            networks = restore(weights, shapes, torch.device(wanted))
+            made.append(harmonize(networks, slices, method.theta_[name], method.precision))
+    return mean(made)
+
+
+def mean(arrays: Sequence[FloatArray]) -> FloatArray:
+    """Mean of arrays of one shape, summed in double precision."""
+    return np.asarray(np.mean(np.stack(arrays), axis=0, dtype=np.float64), dtype=np.float32)

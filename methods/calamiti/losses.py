@@ -60,6 +60,9 @@ def binary(logits: Tensor, truth: float) -> Tensor:
 class Perceptual(nn.Module):
     """L1 distance of VGG16 features at relu2_2 (Johnson et al., ECCV 2016)."""
 
+    mean: Tensor
+    sd: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.convolutions = nn.ModuleDict(
@@ -110,7 +113,7 @@ def read_perceptual(path: str, device: torch.device) -> Perceptual:
         if name not in given or given[name].shape != tensor.shape:
             shape = tuple(given[name].shape) if name in given else "nothing"
             raise SettingsError(
-                f"expected features.{name} of shape {tuple(tensor.shape)} in {path}, found {shape}: "
+                f"expected features.{name} of shape {tuple(tensor.shape)}, found {shape} in {path}: "
                 "save torchvision's VGG16 with safetensors"
             )
     network.convolutions.load_state_dict({name: given[name] for name in own})

@@ -5,6 +5,7 @@ Slices are (batch, channel, height, width), height and width divisible by 16.
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -13,9 +14,9 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.parametrizations import spectral_norm
 
 SLOPE = 0.01
-import os
-DN=int(os.environ.get('DN','1'))
-GAIN=float(os.environ.get('GAIN','1'))
+DISCRIMINATOR_SLOPE = 0.2  # with less, five normalized layers leave no signal
+LOG_VARIANCE = -6.0  # where that of theta starts
+FAINT = 0.1  # start of what a U-Net brings up from coarser levels
 LEVELS = 4
 
 
@@ -56,6 +57,18 @@ class UNet(nn.Module):
             for level in rising
         )
         self.out = nn.Conv2d(base, channels_out, 3, padding=1)
+        self._start_shallow()
+
+    def _start_shallow(self) -> None:
+        """Let what comes up from below start faint, so that local intensities are learned first."""
+        layers = [layer for up in self.up for layer in up.children()]
+        for convolution, after in itertools.pairwise(layers):
+            if isinstance(after, nn.InstanceNorm2d):
+                nn.init.constant_(after.weight, FAINT)
+            elif isinstance(convolution, nn.Conv2d) and convolution.bias is not None:
+                nn.init.kaiming_normal_(convolution.weight, a=SLOPE)
+                with torch.no_grad():
+                    convolution.weight.mul_(FAINT)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels_in, h, w) to (n, channels_out, h, w)."""
@@ -73,27 +86,29 @@ class ThetaEncoder(nn.Module):
     """A slice to mean and log-variance of its contrast theta.
 
     It has no normalization layers: they would take out what it is to find. The last convolution is
-    as large as the map that four strides leave of a slice.
+    as large as the map that four strides leave of a slice; its sum is divided by the map's area, so
+    that steps of one learning rate move theta alike whatever the slices' size. Theta starts almost
+    free of noise, for a decoder leaves noise aside.
     """
 
     def __init__(self, shape: tuple[int, int], theta_dim: int) -> None:
         super().__init__()
-        widths = (1, 32, 64, 128, 128)
         layers: list[nn.Module] = []
-        for a, b in zip(widths[:-1], widths[1:], strict=True):
-            layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
-            nn.init.kaiming_normal_(layers[-2].weight)
+        for a, b in itertools.pairwise((1, 32, 64, 128, 128)):
+            convolution = nn.Conv2d(a, b, 4, stride=2, padding=1)
+            nn.init.kaiming_normal_(convolution.weight, a=SLOPE)
+            layers += [convolution, nn.LeakyReLU(SLOPE)]
         self.features = nn.Sequential(*layers, nn.Conv2d(128, 32, 1), nn.LeakyReLU(SLOPE))
         left = shape[0] // 16, shape[1] // 16
+        self.area = left[0] * left[1]
         self.head = nn.Conv2d(32, 2 * theta_dim, left)
-        nn.init.kaiming_normal_(self.head.weight)
-        self.area=left[0]*left[1]
+        nn.init.normal_(self.head.weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(n, 1, h, w) to mean and log-variance, each (n, theta_dim)."""
-        summed = self.head(self.features(x)).float().flatten(1)
-        mean, log_variance = (summed / self.area).chunk(2, dim=1)
-        return mean, log_variance - 4
+        outputs = self.head(self.features(x)).float().flatten(1) / self.area
+        mean, log_variance = outputs.chunk(2, dim=1)
+        return mean, log_variance + LOG_VARIANCE
 
 
 class Discriminator(nn.Module):
@@ -106,9 +121,9 @@ class Discriminator(nn.Module):
         super().__init__()
         widths = (beta_channels + scanners, 16, 64, 64, 16, 1)
         layers: list[nn.Module] = []
-        for i, (a, b) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for i, (a, b) in enumerate(itertools.pairwise(widths)):
             conv = nn.Conv2d(a, b, 3, stride=2 if i < 3 else 1, padding=1)
-            layers += [spectral_norm(conv), nn.LeakyReLU(0.2)]
+            layers += [spectral_norm(conv), nn.LeakyReLU(DISCRIMINATOR_SLOPE)]
         self.layers = nn.Sequential(*layers[:-1])
         self.scanners = scanners
 
@@ -120,11 +135,15 @@ class Discriminator(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Anatomy and contrast to a slice."""
+    """Anatomy and contrast to a slice.
+
+    The finest level has no normalization: it would erase theta, which is constant over a slice,
+    and let intensities depend on how much of the slice is brain.
+    """
 
     def __init__(self, beta_channels: int, theta_dim: int, base: int) -> None:
         super().__init__()
-        self.net = UNet(beta_channels + theta_dim, 1, base, normalized_from=DN)
+        self.net = UNet(beta_channels + theta_dim, 1, base, normalized_from=1)
 
     def forward(self, beta: Tensor, theta: Tensor) -> Tensor:
         """(n, beta_channels, h, w) and (n, theta_dim) to (n, 1, h, w)."""
@@ -161,7 +180,6 @@ class Networks(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.beta = UNet(1, sizes.beta_channels, sizes.beta_base)
-        with torch.no_grad(): self.beta.out.weight.mul_(GAIN)
         self.theta = ThetaEncoder(sizes.shape, sizes.theta_dim)
         self.decoder = Decoder(sizes.beta_channels, sizes.theta_dim, sizes.decoder_base)
         self.discriminator = Discriminator(sizes.beta_channels, sizes.scanners)

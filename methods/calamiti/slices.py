@@ -117,7 +117,7 @@ def to_network(voxels: FloatArray, brain: BoolArray, scale: Range) -> FloatArray
 
 
 def from_network(values: FloatArray, scale: Range) -> FloatArray:
-    """The network's units to White-Stripe units."""
+    """Values in the network's units to White-Stripe units."""
     return (values * (scale[1] - scale[0]) + scale[0]).astype(np.float32)
 
 
@@ -217,3 +217,16 @@ def pair_slices(
         )
     table = np.array(rows, dtype=np.int64)
     return Pairs(table[:, :2], table[:, 2:4], table[:, 4], table[:, 5], table[:, 6])
+
+
+def joined(parts: Sequence[Pairs]) -> Pairs:
+    """Pairs of slices of several models together."""
+    starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
+    moved = [part.first + start for part, start in zip(parts, starts, strict=True)]
+    return Pairs(
+        np.concatenate([part.scans for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.z for part in parts]),
+        np.concatenate(moved),
+        np.concatenate([part.count for part in parts]),
+    )

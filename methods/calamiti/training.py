@@ -101,15 +101,26 @@ def harmonizer_losses(
     made = networks.decoder(swap(beta, generator), theta).float()
     joint = networks.discriminator(beta, batch.label)
     marginal = networks.discriminator(beta, batch.label.roll(len(batch.label) // 2))
+    first, second = beta.chunk(2)
     terms = {
         "reconstruction": F.l1_loss(made, batch.anatomy),
-        "beta": F.l1_loss(*beta.chunk(2)),
+        "beta": F.l1_loss(first, second),
         "kl": losses.divergence(mean, log_variance),
         "adversarial": (losses.binary(joint, 0) + losses.binary(marginal, 1)) / 2,
     }
     if perceptual is not None:
         terms["perceptual"] = perceptual(made, batch.anatomy)
     return terms
+
+
+def intensity_classes(slices: Tensor, channels: int) -> Tensor:
+    """Class (n, h, w) of each pixel by the quantiles of its slice's brain, darkest first."""
+    brain = slices[:, 0] != 0
+    values = torch.where(brain, slices[:, 0], torch.nan).flatten(1)
+    parts = torch.arange(1, channels, device=slices.device) / channels
+    edges = torch.nanquantile(values, parts, dim=1).T.contiguous()
+    flat = slices.flatten(1).contiguous()
+    return torch.searchsorted(edges, flat).reshape(len(slices), *slices.shape[2:])
 
 
 def swap(beta: Tensor, generator: torch.Generator) -> Tensor:
@@ -182,10 +193,32 @@ class Trainer:
         total.backward()  # type: ignore[no-untyped-call]
         adam.step()
 
+    def warm_up(self, images: Tensor, pairs: Pairs, steps: int) -> History:
+        """Start the anatomy encoder from the quantile classes of the slices' intensities.
+
+        Its logits are noise to begin with, and a decoder learns nothing from noise; a budget of
+        a hundred batches cannot wait for them to become anatomy. Quantiles hardly depend on the
+        scanner, for its contrast keeps the order of the tissues.
+        """
+        adam = torch.optim.Adam(self.networks.beta.parameters(), lr=self.method.learning_rate)
+        drawn = batches(pairs, self.method.batch, self.rng)
+        history: History = []
+        for step in range(1, steps + 1):
+            batch = batch_of(images, pairs, next(drawn), self.rng)
+            classes = intensity_classes(batch.anatomy, self.method.beta_channels)
+            with autocast(self.device, self.method.precision):
+                logits = self.networks.beta(batch.anatomy)
+            total = F.cross_entropy(logits.float(), classes)
+            self.descend(adam, total, self.method.learning_rate)
+            history.append({"step": step, "warm_up": float(total.detach())})
+        return history
+
     def train(
-        self, images: Tensor, pairs: Pairs, steps: int, anneal: bool, tick: Callable[[int], None]
+        self, images: Tensor, pairs: Pairs, steps: int, last: int, tick: Callable[[int], None]
     ) -> History:
         """Train on `steps` batches; return at most 100 rows of mean losses.
+
+        `last` is the batch, counted from the model's first, at which an annealed rate reaches 0.
 
         Raises
         ------
@@ -199,8 +232,8 @@ class Trainer:
         for done in range(1, steps + 1):
             batch = batch_of(images, pairs, next(drawn), self.rng)
             rate = self.method.learning_rate
-            if anneal:
-                rate *= 0.5 * (1 + math.cos(math.pi * (done - 1) / steps))
+            if self.method.anneal:
+                rate *= 0.5 * (1 + math.cos(math.pi * self.step / last))
             for name, term in self.train_batch(batch, rate).items():
                 seen.setdefault(name, []).append(term)
             if done % every == 0 or done == steps:

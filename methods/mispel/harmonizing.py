@@ -15,18 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harmobench.methods.mispel import losses
+from harmobench.methods.mispel.course import WINDOW, Course, Group, Row, Training
 from harmobench.methods.mispel.network import Units, decode
-from harmobench.methods.mispel.training import (
-    WINDOW,
-    Course,
-    Group,
-    Row,
-    Training,
-    Watch,
-    adam,
-    descend,
-    refuse_dead,
-)
+from harmobench.methods.mispel.training import adam, descend
+from harmobench.methods.mispel.watch import Watch, refuse_dead
 
 CHUNK = 16  # slices that are encoded at once
 
@@ -143,8 +135,9 @@ def harmonize(
         descend(optimizer, loss.sum(), rate, None)  # clipping would tie the candidates together
         terms = torch.stack([loss, recon, harm], dim=1)
         for k in [k for k in range(len(watches)) if k not in finished]:
-            row = watches[k].add(step, terms[k], rate, course.every)
-            if row and training.schedule.steps is None and _still(watches[k].rows, tolerance):
+            watches[k].add(step, terms[k], rate, course.ends_row(step))
+            epoch = course.ends_row(step) and training.schedule.steps is None
+            if epoch and _still(watches[k].rows, tolerance):
                 finished[k] = [w[k].detach().clone() for w in trained]
         if step % WINDOW == 0:
             training.report(step, course.total)

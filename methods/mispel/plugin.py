@@ -13,49 +13,7 @@ from harmobench.errors import MethodError, SettingsError
 from harmobench.imaging.volume import BoolArray, FloatArray
 from harmobench.interface import Cohort, Context, Needs, Reference, Scan
 from harmobench.methods.mispel import slices
-
-CHOICES = {
-    "decay": ("constant", "cosine"),
-    "decoder_activation": ("linear", "relu"),
-    "harmonization_average": ("pairs", "scanners"),
-    "selection": ("weighted", "unweighted"),
-    "precision": ("float32", "bfloat16"),
-}
-PUBLISHED: Mapping[str, Any] = {
-    "lambda1": 1.0,
-    "learning_rate": 0.01,
-    "decay": "constant",
-    "clip": None,
-    "epochs1": 100,
-    "epochs2": 100,
-    "precision": "float32",
-}
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "quick": {
-        "warm_steps": 100,
-        "steps": 70,
-        "steps2": 200,
-        "slices2": 96,
-        "learning_rate": 2e-3,
-        "learning_rate2": 5e-3,
-        "lambda4s": (),
-    },
-    "default": {},
-    "paper": {
-        **PUBLISHED,
-        "latents": (4, 6, 8),
-        "lambda2s": (0.1, 0.2, 0.3, 0.4, 0.5),
-        "lambda4s": (1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
-        "selection": "weighted",
-    },
-    "published-code": {
-        **PUBLISHED,
-        "lambda2": 0.3,
-        "lambda4s": (),
-        "decoder_activation": "relu",
-        "harmonization_average": "scanners",
-    },
-}
+from harmobench.methods.mispel.presets import CHOICES, PRESETS
 
 
 @dataclass

@@ -11,19 +11,14 @@ from torch import Tensor
 
 from harmobench.errors import MethodError
 from harmobench.interface import Context
+from harmobench.methods.mispel.course import Row, Schedule, Training, to_groups
 from harmobench.methods.mispel.harmonizing import Encoded, encode_groups, harmonize
 from harmobench.methods.mispel.network import Units, make_units, to_arrays
 from harmobench.methods.mispel.selection import choose, step1_scores, step2_scores
 from harmobench.methods.mispel.slices import Matched
-from harmobench.methods.mispel.training import (
-    DivergedError,
-    Row,
-    Schedule,
-    Training,
-    learn_embeddings,
-    to_groups,
-)
+from harmobench.methods.mispel.training import learn_embeddings
 from harmobench.methods.mispel.warm import warm_start
+from harmobench.methods.mispel.watch import DivergedError
 
 if TYPE_CHECKING:
     from harmobench.methods.mispel.plugin import Mispel

@@ -8,16 +8,10 @@ from dataclasses import replace
 import torch
 
 from harmobench.methods.mispel import losses
+from harmobench.methods.mispel.course import WINDOW, Course, Group, Row, Training
 from harmobench.methods.mispel.network import Units, decode
-from harmobench.methods.mispel.training import (
-    Course,
-    Group,
-    Row,
-    Training,
-    Watch,
-    adam,
-    descend,
-)
+from harmobench.methods.mispel.training import adam, descend
+from harmobench.methods.mispel.watch import Watch
 
 
 def warm_start(units: Units, groups: Sequence[Group], steps: int, training: Training) -> list[Row]:
@@ -38,7 +32,8 @@ def warm_start(units: Units, groups: Sequence[Group], steps: int, training: Trai
         y = decode(units.encode(0, x[0], training.precision), decoder, training.activation)
         loss = losses.reconstruction(x, [y])[0]
         descend(optimizer, loss, rate, schedule.clip)
-        if watch.add(step, torch.stack([loss, loss]), rate, course.every):
+        watch.add(step, torch.stack([loss, loss]), rate, course.ends_row(step))
+        if step % WINDOW == 0:
             training.report(step, steps)
     _copy_first(units)
     return watch.rows
