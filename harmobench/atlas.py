@@ -285,7 +285,7 @@ def icbm152(resolution: float) -> tuple[dict[str, FloatArray], FloatArray, BoolA
     gm, wm = (np.clip(m, 0, 1) * brain for m in maps)
     over = np.maximum(gm + wm, 1)
     gm, wm = gm / over, wm / over
-    csf = (1 - gm - wm) * brain
+    csf = np.clip(1 - gm - wm, 0, 1) * brain
     grid = Grid.make(t1.shape, t1.affine)
     return {"csf": csf, "gm": gm, "wm": wm}, np.asarray(t1.dataobj, np.float32), brain, grid
 

@@ -48,16 +48,19 @@ class Method:
             if isinstance(value, np.ndarray):
                 arrays[name] = value
             elif isinstance(value, dict) and any(isinstance(v, np.ndarray) for v in value.values()):
+                _refuse_mixed(name, value)
                 arrays |= {f"{name}{SEPARATOR}{key}": v for key, v in value.items()}
             else:
                 plain[name] = value
         folder.mkdir(parents=True, exist_ok=True)
         parameters = {f.name: getattr(self, f.name) for f in fields(self)}
-        text = json.dumps({"parameters": parameters, "learned": plain}, indent=1, sort_keys=True)
+        data = {"parameters": parameters, "learned": plain}
+        text = json.dumps(data, indent=1, sort_keys=True, default=_plain_number)
         (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+        stored = folder / "arrays.safetensors"
+        stored.unlink(missing_ok=True)  # of an older model in the same folder
         if arrays:
-            contiguous = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
-            save_file(contiguous, str(folder / "arrays.safetensors"))
+            save_file({k: np.require(v, requirements="C") for k, v in arrays.items()}, str(stored))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -73,7 +76,10 @@ class Method:
         path = folder / "model.json"
         if not path.is_file():
             raise MethodError(f"expected a saved model, found no model.json in {folder}")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise MethodError(f"expected JSON in {path}, found a damaged file: {error}") from error
         known = {f.name: f for f in fields(cls)}
         unknown = sorted(set(data["parameters"]) - set(known))
         if unknown:
@@ -87,6 +93,20 @@ class Method:
         for name, array in (load_file(str(arrays)) if arrays.is_file() else {}).items():
             _place(model, name, array)
         return model
+
+
+def _refuse_mixed(name: str, value: Mapping[Any, Any]) -> None:
+    if not all(isinstance(k, str) and isinstance(v, np.ndarray) for k, v in value.items()):
+        raise MethodError(
+            f"attribute '{name}': expected a dictionary of names to arrays alone, found other keys "
+            "or values in it: keep them in another attribute"
+        )
+
+
+def _plain_number(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"expected what JSON can hold, found {type(value).__name__}")
 
 
 def _place(model: object, name: str, array: Any) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harmobench.cohort import Cohort
+from harmobench.cohort import Cohort, place_of
 from harmobench.errors import PluginError, SettingsError
 from harmobench.imaging.volume import read_grid
 from harmobench.interface import Needs
@@ -103,7 +104,10 @@ def names_of(text: str, kind: str) -> list[str]:
         return []
     if text == "all":
         return list(plugins(kind))
-    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise SettingsError(f"--{kind}: expected names with commas, all or none, found '{text}'")
+    return names
 
 
 def parse_sets(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -163,6 +167,10 @@ def precomputed(texts: Sequence[str], cohort: Cohort, methods: Sequence[Part]) -
                 "--precomputed: expected NAME=PATTERN with {subject} and {scanner} in the "
                 f"pattern, found '{text}'"
             )
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+            raise SettingsError(
+                f"--precomputed: expected a name of letters, digits and _ . -, found '{name}'"
+            )
         if name in {part.name for part in [*methods, *parts]}:
             raise SettingsError(f"--precomputed: '{name}' is already a method: choose another name")
         images = _precomputed_images(pattern, cohort)
@@ -185,7 +193,8 @@ def _precomputed_images(pattern: str, cohort: Cohort) -> dict[str, str]:
     images, missing = {}, []
     grid = cohort.scans[0].grid
     for scan in cohort.scans:
-        path = Path(pattern.format(subject=scan.subject, scanner=scan.scanner)).absolute()
+        filled = pattern.replace("{subject}", scan.subject).replace("{scanner}", scan.scanner)
+        path = Path(filled).absolute()
         if not path.is_file():
             missing.append(str(path))
         elif not read_grid(path).matches(grid):
@@ -193,7 +202,7 @@ def _precomputed_images(pattern: str, cohort: Cohort) -> dict[str, str]:
                 f"--precomputed: expected the cohort's grid ({grid}), found {read_grid(path)} "
                 f"in {path}"
             )
-        images[f"{scan.subject}|{scan.scanner}"] = str(path)
+        images[place_of(scan.subject, scan.scanner)] = str(path)
     if missing:
         raise SettingsError(
             f"--precomputed: expected an image for each scan, found none at {len(missing)} of "

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -164,7 +165,8 @@ def demo(
             watcher.say(f"the phantom is there already: {manifest}")
         else:
             watcher.say("simulating 6 subjects on 4 scanners at 2 mm")
-            simulate(manifest.parent, 6, 4, 2.0, 0, watcher.step)
+            count = workers or os.cpu_count() or 1
+            simulate(manifest.parent, 6, 4, 2.0, 0, watcher.step, workers=min(count, 6))
     options = Options(
         cohort=manifest,
         out=out / "run",
@@ -205,7 +207,7 @@ def check(
     quiet: Quietly = False,
 ) -> None:
     """Check a manifest and every image in it; report every fault at once."""
-    from harmobench.cohort import read_cohort
+    from harmobench.manifest import read_cohort
 
     with _watcher(quiet) as watcher:
         cohort = read_cohort(manifest, watcher.step)

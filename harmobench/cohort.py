@@ -1,13 +1,12 @@
-"""The matched cohort: scans, the manifest that lists them, and the strict reading of it."""
+"""The matched cohort: scans of the same subjects on several scanners."""
 
 from __future__ import annotations
 
-import csv
-import difflib
 import hashlib
+import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import combinations
@@ -16,7 +15,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from harmobench.errors import HarmobenchError, ManifestError, MethodError
+from harmobench.errors import MethodError
 from harmobench.imaging.volume import (
     BoolArray,
     FloatArray,
@@ -27,9 +26,6 @@ from harmobench.imaging.volume import (
     read_voxels,
 )
 
-REQUIRED = ("subject", "scanner", "image")
-FILES = ("image", "mask", "to_native", "native_image", "tissue")
-EMPTY = ("", "n/a", "NA", "NaN", "nan")  # BIDS writes n/a, R writes NA, pandas nan
 TISSUES = ("csf", "gm", "wm")
 Progress = Callable[[int, int, str], None]
 
@@ -259,212 +255,9 @@ class Cohort:
         return len(self.scans)
 
 
-def read_cohort(path: Path, progress: Progress = no_progress) -> Cohort:
-    """Read a manifest and every image in it, strictly.
-
-    Parameters
-    ----------
-    path
-        A .csv or .tsv file with the columns subject, scanner, image; one row a scan. Optional:
-        mask, tissue, to_native, native_image, truth_* (files, relative to the manifest), group,
-        age, sex, fold and any covariate. All is read as text: subject 01 stays 01.
-    progress
-        Called with (images read, images in all, what).
-
-    Raises
-    ------
-    ManifestError
-        Naming every fault at once, each with its row, column and remedy.
-    """
-    rows, faults = _read_rows(path)
-    scans, more = _scans(rows, path)
-    faults += more
-    faults += _structure_faults(scans)
-    faults += _image_faults(scans, progress)
-    if faults:
-        raise ManifestError(faults, path)
-    return Cohort(tuple(scan for _, scan in scans), str(path))
-
-
-def _read_rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
-    if not path.is_file():
-        raise HarmobenchError(f"expected a manifest (.csv or .tsv), found no file at {path}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise HarmobenchError(f"expected text in UTF-8, found other bytes in {path}") from error
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    table = list(csv.reader(text.splitlines(), delimiter=delimiter))
-    lines = [(n, row) for n, row in enumerate(table, start=1) if any(cell.strip() for cell in row)]
-    if not lines:
-        raise HarmobenchError(f"expected a header and one row a scan, found an empty file: {path}")
-    header = [name.strip() for name in lines[0][1]]
-    faults = _header_faults(header)
-    if faults:
-        raise ManifestError(faults, path)
-    rows = []
-    for number, cells in lines[1:]:
-        if len(cells) != len(header):
-            faults.append(
-                f"row {number}: expected {len(header)} columns as in the header, "
-                f"found {len(cells)}: put quotes around a value with a separator in it"
-            )
-            continue
-        values = (cell.strip() for cell in cells)
-        row = dict(zip(header, ("" if v in EMPTY else v for v in values), strict=True))
-        rows.append((number, row))
-    if not rows and not faults:
-        faults.append("expected one row a scan, found a header only")
-    return rows, faults
-
-
-def _header_faults(header: Sequence[str]) -> list[str]:
-    faults = []
-    for name in REQUIRED:
-        if name not in header:
-            near = difflib.get_close_matches(name, header, n=1, cutoff=0.6)
-            hint = f"; is '{near[0]}' meant?" if near else ""
-            faults.append(f"row 1: expected a column '{name}', found {', '.join(header)}{hint}")
-    for name, count in Counter(header).items():
-        if count > 1:
-            faults.append(f"row 1: column '{name}' stands {count} times: keep one")
-        if not name:
-            faults.append("row 1: a column has no name: give it one")
-    return faults
-
-
-def _scans(
-    rows: Sequence[tuple[int, Mapping[str, str]]], path: Path
-) -> tuple[list[tuple[int, Scan]], list[str]]:
-    scans: list[tuple[int, Scan]] = []
-    faults: list[str] = []
-    seen: dict[tuple[str, str], int] = {}
-    for number, row in rows:
-        missing = [name for name in REQUIRED if not row[name]]
-        for name in missing:
-            faults.append(f"row {number}, column {name}: expected a value, found none")
-        for name in row:
-            if row[name] and name != "image" and is_file_column(name):
-                target = path.parent / row[name]
-                if not target.is_file():
-                    faults.append(
-                        f"row {number}, column {name}: found no file at {target}: "
-                        "paths are relative to the manifest"
-                    )
-        if missing:
-            continue
-        key = (row["subject"], row["scanner"])
-        if key in seen:
-            faults.append(
-                f"row {number}: subject {key[0]} on scanner {key[1]} already stands in row "
-                f"{seen[key]}: keep one scan for each subject and scanner"
-            )
-            continue
-        seen[key] = number
-        scans.append((number, _scan(row, path.parent)))
-    return scans, faults
-
-
-def is_file_column(name: str) -> bool:
-    """Whether a manifest column names a file."""
-    return name in FILES or name.startswith("truth_")
-
-
-def _scan(row: Mapping[str, str], folder: Path) -> Scan:
-    values = {
-        name: str(folder / text) if text and is_file_column(name) else text
-        for name, text in row.items()
-        if name not in ("subject", "scanner", "image", "mask")
-    }
-    mask = row.get("mask", "")
-    return Scan(
-        subject=row["subject"],
-        scanner=row["scanner"],
-        image=folder / row["image"],
-        mask=folder / mask if mask else None,
-        values=MappingProxyType(values),
-    )
-
-
-def _structure_faults(scans: Sequence[tuple[int, Scan]]) -> list[str]:
-    if not scans:
-        return []
-    cohort = Cohort(tuple(scan for _, scan in scans))
-    faults = []
-    if len(cohort.scanners) < 2:
-        faults.append(
-            f"column scanner: expected at least 2 scanners, found 1 ({cohort.scanners[0]}): "
-            "a matched cohort has the same people on several"
-        )
-    elif not cohort.matched:
-        faults.append(
-            "expected subjects seen on at least 2 scanners, found none: each subject has one "
-            "scan; write the same subject name in each of a person's rows"
-        )
-    if len(cohort.subjects) < 2:
-        faults.append(
-            f"column subject: expected at least 2 subjects, found 1 ({cohort.subjects[0]})"
-        )
-    return faults
-
-
-def _image_faults(scans: Sequence[tuple[int, Scan]], progress: Progress) -> list[str]:
-    faults: list[str] = []
-    grids: list[tuple[int, Scan, Grid]] = []
-    for done, (number, scan) in enumerate(scans, start=1):
-        try:
-            grids.append((number, scan, read_grid(scan.image)))
-            faults += [f"row {number}, column image: {text}" for text in _voxel_faults(scan)]
-        except HarmobenchError as error:
-            faults.append(f"row {number}, column image: {error}")
-        progress(done, len(scans), f"reading {scan}")
-    return faults + _grid_faults(grids)
-
-
-def _voxel_faults(scan: Scan) -> list[str]:
-    voxels = read_voxels(scan.image)
-    broken = int(np.count_nonzero(~np.isfinite(voxels)))
-    if broken:
-        return [
-            f"expected finite intensities, found {broken} NaN or inf voxels in {scan.image}: "
-            "set them to 0 outside the brain, or make the image again"
-        ]
-    if not voxels.any():
-        return [f"expected a brain, found only zeros in {scan.image}: make the image again"]
-    if scan.mask is None:
-        inside = voxels[voxels != 0]
-    else:
-        mask = read_voxels(scan.mask)
-        if mask.shape != voxels.shape:
-            return [
-                f"expected a mask of {voxels.shape} voxels, found {mask.shape} in {scan.mask}: "
-                "give the mask on the image's grid"
-            ]
-        inside = voxels[mask > 0]
-    if inside.size == 0:
-        return [f"expected a brain mask, found an empty one in {scan.mask}"]
-    if inside.min() == inside.max():
-        return [
-            f"expected an image with contrast, found the one value {inside.min():g} "
-            f"in the whole brain in {scan.image}"
-        ]
-    return []
-
-
-def _grid_faults(grids: Sequence[tuple[int, Scan, Grid]]) -> list[str]:
-    if not grids:
-        return []
-    usual, _ = Counter(grid for _, _, grid in grids).most_common(1)[0]
-    faults = []
-    for number, scan, grid in grids:
-        if grid.matches(usual):
-            continue
-        what = "shape" if grid.shape != usual.shape else "affine"
-        faults.append(
-            f"row {number}, column image: expected the grid of most scans ({usual}), found another "
-            f"{what} ({grid}) in {scan.image}: register every scan to the atlas's grid"
-        )
-    return faults
+def place_of(subject: str, scanner: str) -> str:
+    """Name a scan in the role of a need, whatever characters its names have."""
+    return json.dumps([subject, scanner], ensure_ascii=False)
 
 
 def bids_labels(names: Iterable[str]) -> dict[str, str]:

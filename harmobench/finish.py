@@ -198,8 +198,10 @@ def publish(run: Run) -> None:
         args = task.args
         sub, ses = subjects[args["subject"]], scanners[args["scanner"]]
         folder = run.folder / "segmentations" / args["tool"] / args["method"] / f"sub-{sub}"
+        again = f"_desc-R{args['repeat']}" if args["repeat"] else ""
+        stem = f"sub-{sub}_ses-{ses}_space-{args['space']}{again}"
         for name in TISSUES:
-            file = f"sub-{sub}_ses-{ses}_space-{args['space']}_label-{name.upper()}_probseg.nii.gz"
+            file = f"{stem}_label-{name.upper()}_probseg.nii.gz"
             link(run.store.path(task.key) / f"{name}.nii.gz", folder / f"ses-{ses}" / file)
     for task in run.plan.of_kind("fit"):
         fold = f"fold-{task.args['fold']}" if task.args["fold"] >= 0 else "all"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -57,16 +58,21 @@ def _from_file(path: Path) -> dict[str, Any]:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"; is '{near[0]}' meant?" if near else ""
             raise SettingsError(f"--config: {path} has an unknown option '{name}'{hint}")
-    return {name: _value(name, value, path) for name, value in data.items()}
+    try:
+        return {name: _value(name, value, path) for name, value in data.items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise SettingsError(f"--config: {path}: {error}") from error
 
 
 def _value(name: str, value: Any, path: Path) -> Any:
     if name in PATHS and isinstance(value, str):
         return path.parent / value
-    if name == "set" and isinstance(value, dict):
+    if name == "atlas" and isinstance(value, str) and value != "builtin":
+        return str(path.parent / value)
+    if name == "set":
         return tuple(_sets(value))
-    if name == "precomputed" and isinstance(value, list):
-        return tuple(value)
+    if name == "precomputed":
+        return tuple(_relative(text, path.parent) for text in _texts(name, value))
     if name in JOINED and isinstance(value, list):
         return ",".join(str(item) for item in value)
     kind = {"folds": int, "seed": int, "repeats": int, "workers": int}.get(name, str)
@@ -77,11 +83,23 @@ def _value(name: str, value: Any, path: Path) -> Any:
     return value
 
 
-def _sets(tables: Mapping[str, Any]) -> list[str]:
-    import json
+def _sets(given: Any) -> list[str]:
+    if not isinstance(given, dict):
+        return _texts("set", given)
+    texts = []
+    for owner, parameters in given.items():
+        if not isinstance(parameters, dict):
+            raise ValueError(f"expected a table [set.{owner}] of parameters, found {parameters!r}")
+        texts += [f"{owner}.{name}={json.dumps(value)}" for name, value in parameters.items()]
+    return texts
 
-    return [
-        f"{owner}.{parameter}={json.dumps(value)}"
-        for owner, parameters in tables.items()
-        for parameter, value in parameters.items()
-    ]
+
+def _texts(name: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ValueError(f"option '{name}': expected a list of texts, found {value!r}")
+    return list(value)
+
+
+def _relative(text: str, folder: Path) -> str:
+    name, equals, pattern = text.partition("=")
+    return f"{name}{equals}{folder / pattern}" if equals else text

@@ -33,7 +33,7 @@ class Part:
     individual
         Whether a method is fitted on no scan at all.
     images
-        For images made elsewhere: their paths by "subject|scanner"; otherwise empty.
+        For images made elsewhere: their paths by `cohort.place_of`; otherwise empty.
     reference
         Whom to cite, as a dictionary.
     """

@@ -19,10 +19,11 @@ from harmobench.atlas import (
     read_atlas,
     refuse_other_space,
 )
-from harmobench.cohort import Cohort, Progress, Scan, is_file_column
+from harmobench.cohort import Cohort, Progress, Scan
 from harmobench.errors import AtlasError
 from harmobench.imaging.landmarks import contrast_to_noise
 from harmobench.imaging.warp import read_field
+from harmobench.manifest import is_file_column
 from harmobench.store import hash_file, merkle
 
 SMALLEST_COMMON_MASK = 0.8  # of the median mask: below it one bad mask would decide every score

@@ -8,12 +8,13 @@ them is scored, under keys that say so, and what cannot becomes a gap with its r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harmobench.base import Stateless
+from harmobench.cohort import place_of
 from harmobench.folds import Split, split
 from harmobench.job import Job
 from harmobench.parts import Part
@@ -121,7 +122,8 @@ class _Planner:
         self.rows = {(row["subject"], row["scanner"]): row for row in job.scans}
         self.cohort = job.cohort()
         self.metric_traits = {part.name: _traits(part) for part in job.metrics}
-        self.base = [job.kernel, dict(job.environment)]
+        self.base = merkle(job.kernel, dict(job.environment))
+        self.known: dict[tuple[Any, ...], str] = {}  # keys that many tasks ask for again
 
     def everything(self) -> None:
         for part in self.job.methods:
@@ -160,19 +162,32 @@ class _Planner:
     # --- images -------------------------------------------------------------------------------
 
     def space(self) -> str:
+        return self.once(("space",), self.make_space)
+
+    def make_space(self) -> str:
         masks = sorted({row["hashes"][row["mask"]] for row in self.job.scans if row["mask"]})
         grid = self.cohort.scans[0].grid
         where = [list(grid.shape), [round(x, 6) for x in grid.matrix]]
         return self.add("space", {}, {}, self.job.atlas["digest"], where, masks)
 
     def image(self, part: Part, repeat: int, subject: str, scanner: str) -> str:
-        if part.name == "raw":
-            repeat = 0
+        repeat = repeat if part.needs["folds"] else 0
+        return self.once(
+            ("image", part.name, repeat, subject, scanner),
+            lambda: self.make_image(part, repeat, subject, scanner),
+        )
+
+    def once(self, name: tuple[Any, ...], make: Callable[[], str]) -> str:
+        if name not in self.known:
+            self.known[name] = make()
+        return self.known[name]
+
+    def make_image(self, part: Part, repeat: int, subject: str, scanner: str) -> str:
         row = self.rows[subject, scanner]
         needs = {"space": self.space()}
         identity: list[Any] = [part.identity]
         if part.images:
-            identity.append(hash_file(Path(part.images[f"{subject}|{scanner}"])))
+            identity.append(hash_file(Path(part.images[place_of(subject, scanner)])))
         elif part.name == "raw":
             identity.append(row["hashes"][row["image"]])
         else:
@@ -181,7 +196,7 @@ class _Planner:
             if not part.individual:
                 fold = self.fold_of(part, repeat, subject)
                 needs["fit"] = self.fit(part, repeat, fold)
-            identity.append([subject, scanner, self.labels(part, row["values"])])
+        identity.append([subject, scanner, self.labels(part, row["values"])])
         args = {
             "method": part.name,
             "subject": subject,
@@ -214,13 +229,17 @@ class _Planner:
         args = {"subject": subject, "scanner": scanner}
         if path:
             return self.add("tissue", {"space": self.space()}, args, row["hashes"][path])
-        raw = self.raw(subject, scanner)
         tool = self.job.part("segmenters", TISSUE_SEGMENTER)
-        probabilities = self.segment(tool, "raw", raw, subject, scanner, "template")
+        probabilities = self.segment(tool, "raw", 0, (subject, scanner), "template")
         needs = {"segmentation": probabilities, "space": self.space()}
         return self.add("tissue", needs, args)
 
     def fit(self, part: Part, repeat: int, fold: int) -> str:
+        return self.once(
+            ("fit", part.name, repeat, fold), lambda: self.make_fit(part, repeat, fold)
+        )
+
+    def make_fit(self, part: Part, repeat: int, fold: int) -> str:
         if part.needs["folds"]:
             parts = split(self.cohort, self.job.folds[repeat], fold)
         else:
@@ -229,7 +248,7 @@ class _Planner:
         used: list[Any] = []
         for role, subjects in (("train", parts.training), ("validation", parts.validation)):
             for scan in self.cohort.select(subjects).scans:
-                where = f"{scan.subject}|{scan.scanner}"
+                where = place_of(scan.subject, scan.scanner)
                 needs[f"{role}:{where}"] = self.raw(scan.subject, scan.scanner)
                 for name, key in self.inputs(part, scan.subject, scan.scanner).items():
                     needs[f"{name}:{where}"] = key
@@ -269,15 +288,25 @@ class _Planner:
     # --- what metrics read --------------------------------------------------------------------
 
     def segment(
-        self, tool: Part, method: str, image: str, subject: str, scanner: str, space: str
+        self, tool: Part, method: str, repeat: int, scan: tuple[str, str], space: str
     ) -> str:
-        row = self.rows[subject, scanner]
+        row = self.rows[scan]
         identity: list[Any] = [tool.identity, space]
-        args = {"tool": tool.name, "method": method, "subject": subject, "scanner": scanner}
         if space == "native":
             identity.append(row["hashes"][row["values"]["to_native"]])
-        needs = {"image": image, "space": self.space()}
-        return self.add("segment", needs, {**args, "space": space}, *identity)
+        needs = {
+            "image": self.image(self.job.part("methods", method), repeat, *scan),
+            "space": self.space(),
+        }
+        args = {
+            "tool": tool.name,
+            "method": method,
+            "repeat": repeat,
+            "subject": scan[0],
+            "scanner": scan[1],
+            "space": space,
+        }
+        return self.add("segment", needs, args, *identity)
 
     def measure(self, tool: Part, method: str, subject: str, scanner: str) -> str | None:
         folder = Path(self.job.freesurfer or "")
@@ -342,7 +371,7 @@ class _Planner:
         if traits["reads"] == "image" or tool is None:
             return image
         if traits["reads"] == "segmentation":
-            return self.segment(tool, part.name, image, *scan, self.space_of(traits))
+            return self.segment(tool, part.name, repeat, scan, self.space_of(traits))
         return self.measure(tool, part.name, *scan)
 
     def space_of(self, traits: Mapping[str, Any]) -> str:
@@ -399,7 +428,9 @@ class _Planner:
         for scan, key in read.items():
             needs = {"read": key, "space": space}
             own = {**args, "subject": scan[0], "scanner": scan[1]}
-            summaries[_where(scan)] = self.add("summary", needs, own, metric.identity)
+            made = self.add("summary", needs, own, metric.identity)
+            if made not in self.broken:
+                summaries[f"state:{place_of(*scan)}"] = made
         return self.add("merge", {**summaries, "space": space}, args, metric.identity)
 
     def score(
@@ -411,9 +442,9 @@ class _Planner:
     ) -> None:
         needs = dict(shared)
         for scan, key in read.items():
-            needs[f"read:{_where(scan)}"] = key
-            needs[f"raw:{_where(scan)}"] = self.raw(*scan)
-        order = [_where(scan) for scan in read]
+            needs[f"read:{place_of(*scan)}"] = key
+            needs[f"raw:{place_of(*scan)}"] = self.raw(*scan)
+        order = [list(scan) for scan in read]
         key = self.add(
             "score", needs, {**args, "order": order}, metric.identity, order, args["space"]
         )
@@ -421,10 +452,6 @@ class _Planner:
             for subject, scanner in read:
                 where = {**args, "subject": subject, "scanner": scanner}
                 self.plan.gaps.append(Gap(where, "failed", self.broken[key]))
-
-
-def _where(scan: tuple[str, str]) -> str:
-    return f"{scan[0]}|{scan[1]}"
 
 
 def _traits(part: Part) -> dict[str, Any]:

@@ -24,7 +24,15 @@ NUMERICAL = (
     "nilearn",
 )
 # Kernel modules that only command, order, show or name: a change in them changes no number.
-NOT_COMPUTING = ("cli.py", "runner.py", "registry.py", "provenance.py", "show.py", "options.py", "phantom")
+NOT_COMPUTING = (
+    "cli.py",
+    "runner.py",
+    "registry.py",
+    "provenance.py",
+    "show.py",
+    "options.py",
+    "phantom",
+)
 ROOMS = ("methods", "metrics", "reports")  # each plugin has a digest of its own
 
 

@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -134,8 +135,8 @@ def build(
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"; is '{near[0]}' meant?" if near else ""
             raise SettingsError(
-                f"'{plugin.name}' has no parameter '{name}'{hint} "
-                f"It has: {', '.join(known) or 'none'}"
+                f"'{plugin.name}' has no parameter '{name}'{hint}; "
+                f"it has: {', '.join(known) or 'none'}"
             )
         chosen[name] = _fitting(plugin.name, known[name], value)
     try:
@@ -148,8 +149,10 @@ def _fitting(plugin: str, field: dataclasses.Field[Any], value: Any) -> Any:
     default = field.default
     if isinstance(value, list):
         value = tuple(value)
-    if default is dataclasses.MISSING or default is None or value is None:
+    if default is dataclasses.MISSING or default is None:
         return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SettingsError(f"parameter '{plugin}.{field.name}': expected a finite number")
     if isinstance(default, bool) or isinstance(value, bool):
         good = isinstance(default, bool) and isinstance(value, bool)
     elif isinstance(default, float) and isinstance(value, int):

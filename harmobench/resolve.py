@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import harmobench
 from harmobench import folds as folding
 from harmobench.choose import choose_methods, choose_others, precomputed
-from harmobench.cohort import Cohort, Progress, read_cohort
+from harmobench.cohort import Cohort, Progress
 from harmobench.errors import SettingsError
 from harmobench.job import Job, Options
+from harmobench.manifest import read_cohort
 from harmobench.parts import Part
 from harmobench.place import hashed, place, ways_back
 from harmobench.provenance import environment, kernel_digest
@@ -37,6 +39,8 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
             f"{len(cohort.unmatched)} subject(s) were seen on one scanner only and are left out "
             f"of pairs and of training: {', '.join(cohort.unmatched)}"
         )
+    scans = tuple(hashed(scan) for scan in cohort.scans)
+    _refuse_equal_images(scans)
     native = ways_back(cohort, progress)
     atlas, contrast = place(options.atlas, cohort, progress)
     target = _target(options.target, methods, cohort, contrast)
@@ -45,7 +49,7 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
     return Job(
         version=harmobench.__version__,
         command=command,
-        scans=tuple(hashed(scan) for scan in cohort.scans),
+        scans=scans,
         source=str(options.cohort),
         atlas=atlas,
         methods=tuple(methods + precomputed(options.precomputed, cohort, methods)),
@@ -69,6 +73,18 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
     )
 
 
+def _refuse_equal_images(scans: Sequence[Mapping[str, Any]]) -> None:
+    seen: dict[str, Mapping[str, Any]] = {}
+    for row in scans:
+        other = seen.setdefault(row["hashes"][row["image"]], row)
+        if other is not row:
+            raise SettingsError(
+                f"column image: expected an image of its own for each scan, found the same bytes "
+                f"for subject {other['subject']} on {other['scanner']} and subject "
+                f"{row['subject']} on {row['scanner']}: {other['image']} and {row['image']}"
+            )
+
+
 def _check_choices(options: Options) -> None:
     for name, value, known in (
         ("--preset", options.preset, PRESETS),
@@ -79,7 +95,7 @@ def _check_choices(options: Options) -> None:
             raise SettingsError(f"{name}: expected {', '.join(known)}, found '{value}'")
     for name, number, least in (
         ("--repeats", options.repeats, 1),
-        ("--workers", options.workers or 1, 1),
+        ("--workers", 1 if options.workers is None else options.workers, 1),
         ("--seed", options.seed, 0),
     ):
         if number < least:
@@ -127,6 +143,10 @@ def _group(text: str | None, cohort: Cohort, notes: list[str]) -> dict[str, str]
 def _default_group(cohort: Cohort, notes: list[str]) -> dict[str, str] | None:
     values = list(dict.fromkeys(scan.values.get("group", "") for scan in cohort.scans))
     if len(values) != 2 or not all(values):
+        return None
+    of_subject = {scan.subject: scan.values["group"] for scan in cohort.scans}
+    if any(scan.values["group"] != of_subject[scan.subject] for scan in cohort.scans):
+        notes.append("column 'group' differs between scans of one subject: no effect sizes")
         return None
     chosen = _group(f"group:{values[0]},{values[1]}", cohort, notes)
     notes.append(

@@ -68,8 +68,8 @@ def run(options: Options, command: str, watcher: Watcher) -> Result:
     HarmobenchError
         It was refused; then nothing was written.
     """
-    job = resolve(options, command, watcher.step)
     _refuse_foreign_folder(options.out)
+    job = resolve(options, command, watcher.step)
     options.out.mkdir(parents=True, exist_ok=True)
     with _locked(options.out):
         return _run(options, job, watcher)

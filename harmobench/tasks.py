@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from harmobench.atlas import Atlas, bring_atlas, read_atlas
-from harmobench.cohort import TISSUES, Measure, Scan, Segmentation, no_progress
+from harmobench.cohort import TISSUES, Measure, Scan, Segmentation, no_progress, place_of
 from harmobench.errors import MeasurementError, MethodError, PluginError
 from harmobench.imaging.canonical import canonical
 from harmobench.imaging.volume import (
@@ -56,7 +56,7 @@ class Work:
         return self.task.args
 
     def roles(self, prefix: str) -> dict[str, Path]:
-        """Folders of needs whose role starts with `prefix:`, by "subject|scanner"."""
+        """Folders of needs whose role starts with `prefix:`, by place."""
         return {
             role.partition(":")[2]: self.store.path(key)
             for role, key in self.task.needs.items()
@@ -86,9 +86,6 @@ class Work:
                 threads=job.threads,
                 progress=no_progress,
                 scanners=job.cohort().scanners,
-                target=job.target,
-                group=job.groups,
-                covariates=job.covariates,
                 **more,
             )
 
@@ -120,7 +117,7 @@ def image(work: Work) -> None:
     scan = work.scan(subject, scanner)
     brain = scan.brain()
     if part.images:
-        made = read_voxels(Path(part.images[f"{subject}|{scanner}"])) * brain
+        made = read_voxels(Path(part.images[place_of(subject, scanner)])) * brain
     elif part.name == "raw":
         made = _transformed(part.build(), scan.with_voxels(scan.voxels() * brain), part)
     else:
@@ -188,7 +185,13 @@ def fit(work: Work) -> None:
     part = work.job.part("methods", args["method"])
     train = _cohort(work, "train", args["training"])
     validation = _cohort(work, "validation", args["validation"]) if args["validation"] else None
-    with work.context() as context:
+    job, needs = work.job, part.needs
+    declared = {  # nothing else: what is not declared is not in the task's key
+        "target": job.target if needs["target"] else None,
+        "group": job.groups if needs["group"] else None,
+        "covariates": _covariates(job, part),
+    }
+    with work.context(**declared) as context:
         method = part.build().fit(train, validation, context)
         method.save(work.folder / "model")
     facts = {
@@ -202,12 +205,20 @@ def fit(work: Work) -> None:
     write_json(work.folder / "fit.json", facts)
 
 
+def _covariates(job: Job, part: Part) -> tuple[str, ...]:
+    """Covariates of a method; without the clinical group's column where it may not see that."""
+    if not part.needs["covariates"]:
+        return ()
+    column = job.group["column"] if job.group and not part.needs["group"] else None
+    return tuple(name for name in job.covariates if name != column)
+
+
 def _cohort(work: Work, role: str, subjects: list[str]) -> Cohort:
     raws = work.roles(role)
     names = work.job.part("methods", work.args["method"]).needs["inputs"]
     scans = []
     for scan in work.job.cohort().select(subjects).scans:
-        where = f"{scan.subject}|{scan.scanner}"
+        where = place_of(scan.subject, scan.scanner)
         inputs = {name: _input_file(work.need(f"input:{name}:{where}")) for name in names}
         file = raws[where] / "image.nii.gz"
         scans.append(replace(scan, image=file, mask=work.brain, inputs=inputs))
@@ -317,16 +328,16 @@ def picture(work: Work) -> None:
 def summary(work: Work) -> None:
     """Summarize one scan for a metric."""
     metric = work.job.part("metrics", work.args["metric"]).build()
-    where = f"{work.args['subject']}|{work.args['scanner']}"
+    names = work.args["subject"], work.args["scanner"]
     with work.context() as context:
-        state = metric.prepare(_read_scan(work, where, work.need("read")), context)
+        state = metric.prepare(_read_scan(work, *names, work.need("read")), context)
     np.savez_compressed(work.folder / "state.npz", **(state or {}))
 
 
 def merge(work: Work) -> None:
     """Merge the summaries of a method's scans."""
     metric = work.job.part("metrics", work.args["metric"]).build()
-    folders = [work.store.path(key) for role, key in work.task.needs.items() if role != "space"]
+    folders = work.roles("state").values()
     with work.context() as context:
         state = metric.merge([_state(folder) for folder in folders], context)
     np.savez_compressed(work.folder / "state.npz", **state)
@@ -340,21 +351,23 @@ def _state(folder: Path) -> dict[str, Any]:
 def score(work: Work) -> None:
     """Score one subject's scans, or a method's."""
     metric = work.job.part("metrics", work.args["metric"]).build()
-    read, raw = work.roles("read"), work.roles("raw")
-    scans = tuple(_read_scan(work, where, read[where]) for where in work.args["order"])
-    raws = {
-        (scan.subject, scan.scanner): replace(scan, image=raw[where] / "image.nii.gz")
-        for scan, where in zip(scans, work.args["order"], strict=True)
-    }
+    scans, raws = [], {}
+    for subject, scanner in work.args["order"]:
+        where = place_of(subject, scanner)
+        scan = _read_scan(work, subject, scanner, work.need(f"read:{where}"))
+        raw = work.need(f"raw:{where}") / "image.nii.gz"
+        raws[subject, scanner] = replace(work.scan(subject, scanner), image=raw)
+        scans.append(scan)
     state = _state(work.need("state")) if "state" in work.task.needs else None
     with work.context(raws=raws) as context:
-        rows = [_checked_row(row, metric, work) for row in metric.score(scans, state, context)]
+        rows = [
+            _checked_row(row, metric, work) for row in metric.score(tuple(scans), state, context)
+        ]
     write_json(work.folder / "rows.json", rows)
 
 
-def _read_scan(work: Work, where: str, folder: Path) -> Scan:
-    subject, _, scanner = where.partition("|")
-    scan = work.scan(*_names(work, where, subject, scanner))
+def _read_scan(work: Work, subject: str, scanner: str, folder: Path) -> Scan:
+    scan = work.scan(subject, scanner)
     measures = folder / "measures.json"
     if measures.is_file():
         return replace(scan, measures=tuple(Measure(**row) for row in read_json(measures)))
@@ -363,13 +376,6 @@ def _read_scan(work: Work, where: str, folder: Path) -> Scan:
         tool, at = str(work.args["tool"]), str(work.args["space"])
         return replace(scan, segmentation=Segmentation(tool, at, maps))
     return replace(scan, image=folder / "image.nii.gz")
-
-
-def _names(work: Work, where: str, subject: str, scanner: str) -> tuple[str, str]:
-    for scan in work.job.cohort().scans:  # a name may hold the separator
-        if f"{scan.subject}|{scan.scanner}" == where:
-            return scan.subject, scan.scanner
-    return subject, scanner
 
 
 def _checked_row(row: Row, metric: Any, work: Work) -> dict[str, Any]:

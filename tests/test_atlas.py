@@ -21,7 +21,7 @@ from harmobench.atlas import (
     read_atlas,
     refuse_other_space,
 )
-from harmobench.cohort import read_cohort
+from harmobench.manifest import read_cohort
 from harmobench.errors import AtlasError
 from harmobench.imaging.volume import Grid, read_grid, read_labels, read_voxels, write_image
 

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from harmobench.cohort import Cohort, Scan, Segmentation, bids_labels, read_cohort
+from harmobench.cohort import Cohort, Scan, Segmentation, bids_labels
+from harmobench.manifest import read_cohort
 from harmobench.errors import HarmobenchError, ManifestError, MethodError
 from harmobench.imaging.volume import Grid, write_image
 
@@ -324,7 +325,7 @@ def test_a_mask_of_another_shape_is_refused(folder: Path) -> None:
     write_image(folder / "m.nii.gz", np.ones((6, 5, 5), bool), GRID)
     rows = [ROWS[0] + ",m.nii.gz", *(row + "," for row in ROWS[1:])]
     fault = the_fault(manifest(folder, *rows, header=f"{HEADER},mask"))
-    assert "row 2, column image: expected a mask of (6, 5, 4) voxels, found (6, 5, 5)" in fault
+    assert "row 2, column mask: expected the image's grid (6 x 5 x 4 voxels" in fault
 
 
 def test_an_empty_mask_is_refused(folder: Path) -> None:

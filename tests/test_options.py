@@ -63,7 +63,7 @@ def test_a_file_alone_says_all(tmp_path: Path) -> None:
         preset="quick",
         group="group:low,high",
         freesurfer=tmp_path / "fs",
-        precomputed=("haca3=out/{subject}_{scanner}.nii.gz",),
+        precomputed=(f"haca3={tmp_path}/out/{{subject}}_{{scanner}}.nii.gz",),
         set=("ravel.k=2", 'ssim.map="none"'),
     )
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from harmobench.atlas import builtin_atlas, check_space
-from harmobench.cohort import Cohort, Scan, read_cohort
+from harmobench.cohort import Cohort, Scan
 from harmobench.errors import SettingsError
 from harmobench.imaging.volume import read_grid, read_labels, read_voxels
 from harmobench.imaging.warp import carry, read_field
-from harmobench.phantom.real import simulate_from
-from harmobench.phantom.simulate import simulate
+from harmobench.manifest import read_cohort
+from harmobench.phantom.simulate import simulate, simulate_from
 from harmobench.phantom.truth import LABELS
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -25,6 +25,7 @@ from harmobench.phantom.deformation import (
     sample,
     smooth_noise,
 )
+from harmobench.phantom.folder import stream
 from harmobench.phantom.interpolation import trilinear
 from harmobench.phantom.real import contrast_curve, map_contrast
 from harmobench.phantom.scan import (
@@ -36,7 +37,7 @@ from harmobench.phantom.scan import (
 )
 from harmobench.phantom.scanners import REFERENCE, SCANNERS, acquire, choose_scanners
 from harmobench.phantom.signal import TISSUES, Protocol, longitudinal, signal, tissue_signal
-from harmobench.phantom.simulate import draw_deformation, draw_subject, stream
+from harmobench.phantom.simulate import draw_deformation, draw_subject
 from harmobench.phantom.subject import DISEASE, GROUPS, make_subject
 from harmobench.phantom.template import base_maps, grid_points
 from harmobench.phantom.truth import Truth, cohens_d, effects, true_scan

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmobench.base import Stateless
-from harmobench.cohort import Cohort, Scan
+from harmobench.cohort import Cohort, Scan, place_of
 from harmobench.folds import assign, split
 from harmobench.imaging.volume import Grid, write_image
 from harmobench.interface import Context, Needs, Reference, Row, State
@@ -388,12 +388,12 @@ def test_images_made_elsewhere_hang_on_their_content(image: Path, tmp_path: Path
         for scanner in SCANNERS:
             path = tmp_path / f"{subject}{scanner}.nii.gz"
             path.write_text(f"{subject} {scanner}")
-            files[f"{subject}|{scanner}"] = str(path)
+            files[place_of(subject, scanner)] = str(path)
     made = replace(part("haca3", individual=True), images=files)
     job = replace(job_of(image), methods=(RAW, made))
     plan = make_plan(job)
     assert {task.args["method"] for task in plan.of_kind("image")} == {"raw", "haca3"}
-    Path(files["02|C"]).write_text("made again")
+    Path(files[place_of("02", "C")]).write_text("made again")
     roots = keys(plan, "image", method="haca3", subject="02", scanner="C")
     assert changed(plan, make_plan(job)) == downstream(plan, roots)
 
@@ -504,7 +504,7 @@ def covered(plan: Plan, job: Job) -> dict[tuple[Any, ...], tuple[str, ...]]:
     found: dict[tuple[Any, ...], list[str]] = {}
     for task in plan.of_kind("score"):
         head = tuple(task.args[name] for name in ("method", "metric", "tool"))
-        found.setdefault(head, []).extend(task.args["order"])
+        found.setdefault(head, []).extend("|".join(scan) for scan in task.args["order"])
     for gap in plan.gaps:
         head = tuple(gap.args[name] for name in ("method", "metric", "tool"))
         found.setdefault(head, []).append(f"{gap.args['subject']}|{gap.args['scanner']}")
@@ -528,7 +528,7 @@ def test_a_failed_image_leaves_all_that_does_not_need_it(image: Path) -> None:
     (merge,) = keys(after, "merge", method="net")
     assert len(after.tasks[merge].needs) == len(SUBJECTS) * len(SCANNERS) - 1 + 1
     (pair,) = keys(after, "score", method="net", metric="ssim", subject="03")
-    assert after.tasks[pair].args["order"] == ["03|A", "03|C"]
+    assert after.tasks[pair].args["order"] == [["03", "A"], ["03", "C"]]
 
 
 def test_a_failed_raw_image_takes_along_what_was_trained_on_it(image: Path) -> None:

@@ -183,7 +183,7 @@ def test_an_unknown_parameter_proposes_the_nearest_and_lists_all(install: Instal
         SettingsError, match=r"no parameter 'hole'; is 'whole' meant\?.*whole, part"
     ):
         own(hole=3)
-    with pytest.raises(SettingsError, match=r"no parameter 'x' It has: none"):
+    with pytest.raises(SettingsError, match=r"no parameter 'x'; it has: none"):
         build(find("methods", "bare"), {"x": 1})
     assert build(find("methods", "bare")) is not None
 

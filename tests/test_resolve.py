@@ -15,7 +15,8 @@ import pytest
 
 from harmobench.atlas import builtin_atlas
 from harmobench.choose import names_of, parse_sets
-from harmobench.cohort import no_progress, read_cohort
+from harmobench.cohort import no_progress, place_of
+from harmobench.manifest import read_cohort
 from harmobench.errors import AtlasError, HarmobenchError, ManifestError, PluginError, SettingsError
 from harmobench.imaging.volume import read_grid, read_voxels, write_image
 from harmobench.imaging.warp import write_field
@@ -241,7 +242,7 @@ def test_images_made_elsewhere_join_as_a_method(ask: Ask, cohort_csv: Path) -> N
     part = job.part("methods", "haca3")
     assert part.distribution == "training unknown"
     assert len(part.images) == 8
-    assert part.images["01|GE"].endswith("sub-01_GE.nii.gz")
+    assert part.images[place_of("01", "GE")].endswith("sub-01_GE.nii.gz")
 
 
 def test_values_of_set_are_json_else_text() -> None:
@@ -261,7 +262,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[HarmobenchError], str]] = {
     "unknown method": ({"methods": "raw,whitestrip"}, PluginError, r"'whitestrip'; is 'whites"),
     "unknown metric": ({"metrics": "sim"}, PluginError, r"installed metrics .*'sim'; is 'ssim'"),
     "unknown segmenter": ({"segmenters": "hmfr"}, PluginError, r"'hmfr'; is 'hmrf' meant"),
-    "no method": ({"methods": " , "}, SettingsError, r"--methods: expected at least one"),
+    "no method": ({"methods": " , "}, SettingsError, r"--methods: expected names with commas"),
     "broken method": ({"methods": "raw,own-broken"}, PluginError, r"own_trained_of_old.*is broken"),
     "method without needs": ({"methods": "own-bare"}, PluginError, r"needs = Needs\(\.\.\.\)"),
     "method that looks too far": ({"methods": "own-cheat"}, PluginError, r"sees='cohort'"),

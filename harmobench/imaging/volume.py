@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,17 +72,34 @@ class Grid:
         return f"{shape} voxels of {sizes} mm"
 
 
-def _load(path: Path) -> Any:
+def load_image(path: Path) -> Any:
+    """Open an image; its voxels are not read yet.
+
+    Raises
+    ------
+    HarmobenchError
+        No file, not a NIfTI image, or voxels that are not real numbers.
+    """
     import nibabel as nib
 
     if not path.is_file():
         raise HarmobenchError(f"expected an image, found no file at {path}")
     try:
-        return nib.load(path)
+        image = nib.load(path)
     except Exception as error:
         raise HarmobenchError(
             f"expected a NIfTI image (.nii or .nii.gz), found something else in {path}: {error}"
         ) from error
+    if not isinstance(image, nib.spatialimages.SpatialImage):
+        raise HarmobenchError(
+            f"expected a NIfTI image (.nii or .nii.gz), found {type(image).__name__} in {path}"
+        )
+    if image.get_data_dtype().kind not in "iufb":
+        raise HarmobenchError(
+            f"expected voxels that are real numbers, found {image.get_data_dtype()} in {path}: "
+            "write it as a grey-scale image"
+        )
+    return image
 
 
 def read_grid(path: Path) -> Grid:
@@ -92,7 +110,7 @@ def read_grid(path: Path) -> Grid:
     HarmobenchError
         No file, not a NIfTI image, or not three-dimensional.
     """
-    image = _load(path)
+    image = load_image(path)
     if len(image.shape) != 3:
         found = " x ".join(str(n) for n in image.shape)
         raise HarmobenchError(
@@ -120,13 +138,43 @@ def read_labels(path: Path) -> NDArray[np.int32]:
 
 
 def _read(path: Path, dtype: Any) -> NDArray[Any]:
-    image = _load(path)
+    return voxels_of(load_image(path), path, dtype)
+
+
+def voxels_of(image: Any, path: Path, dtype: Any) -> NDArray[Any]:
+    """Voxels of a loaded image.
+
+    Raises
+    ------
+    HarmobenchError
+        The file is damaged or cut short.
+    """
     try:
         return np.asarray(image.dataobj, dtype=dtype)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise HarmobenchError(
-            f"expected readable voxels, found a damaged or truncated file in {path}: {error}"
-        ) from error
+        raise HarmobenchError(_damaged(path, error)) from error
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return f"expected readable voxels, found a damaged or truncated file in {path}: {error}"
+
+
+def check_stream(path: Path) -> None:
+    """Read a .gz file to its end, where its checksum is: nibabel stops at the last voxel.
+
+    Raises
+    ------
+    HarmobenchError
+        The checksum does not fit: some bytes are wrong.
+    """
+    if path.suffix != ".gz":
+        return
+    try:
+        with gzip.open(path) as stream:
+            while stream.read(1 << 24):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        raise HarmobenchError(_damaged(path, error)) from error
 
 
 def write_image(path: Path, voxels: NDArray[Any], grid: Grid, scale: float | None = None) -> None:

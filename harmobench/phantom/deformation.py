@@ -23,6 +23,7 @@ LOW, HIGH = (-104.0, -140.0, -80.0), (104.0, 104.0, 124.0)  # mm, wider than ICB
 SPACING = 4.0
 TOLERANCE = 0.01  # mm, of the last step; the error left is several times smaller
 ITERATIONS = 60
+DEFORMATION_SIGMA, DEFORMATION_RMS = 18.0, 5.0  # mm, of a subject's velocity field
 
 
 def lattice_shape(spacing: float = SPACING) -> tuple[int, int, int]:

@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from harmobench.cohort import Progress, Scan, bids_labels, no_progress, read_cohort
+from harmobench.cohort import Progress, Scan, bids_labels, no_progress
 from harmobench.errors import SettingsError
 from harmobench.imaging.volume import BoolArray, FloatArray, write_image
+from harmobench.manifest import read_cohort
 from harmobench.phantom.deformation import smooth_noise
+from harmobench.phantom.folder import refuse_full, stream, write_manifest
 from harmobench.phantom.interpolation import trilinear
 from harmobench.phantom.scan import (
     BIAS_OWN,
@@ -28,7 +30,6 @@ from harmobench.phantom.scan import (
 )
 from harmobench.phantom.scanners import REFERENCE, Scanner, acquire, choose_scanners
 from harmobench.phantom.signal import TISSUES, Protocol, signal
-from harmobench.phantom.simulate import refuse_full, stream, write_manifest
 
 WHITE = 80.0  # percentile of the brain that stands for white matter's intensity
 DROPPED = ("tissue", "to_native", "native_image")  # of the real scan, not of its copies

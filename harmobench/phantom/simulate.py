@@ -6,27 +6,28 @@ subject, scanner), so that a scan does not depend on how many others are asked f
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-import harmobench
 from harmobench.cohort import Progress, no_progress
 from harmobench.errors import SettingsError
 from harmobench.imaging.volume import write_image
 from harmobench.imaging.warp import write_field
-from harmobench.phantom import anatomy as anatomy_model
-from harmobench.phantom import scan as scan_model
-from harmobench.phantom import subject as subject_model
 from harmobench.phantom.anatomy import Anatomy, make_anatomy
-from harmobench.phantom.deformation import Deformation, exponential, random_velocity
+from harmobench.phantom.declared import parameters
+from harmobench.phantom.deformation import (
+    DEFORMATION_RMS,
+    DEFORMATION_SIGMA,
+    Deformation,
+    exponential,
+    random_velocity,
+)
+from harmobench.phantom.folder import refuse_full, stream, write_manifest
+from harmobench.phantom.real import simulate_from
 from harmobench.phantom.scan import (
     NativeScan,
     bring_to_template,
@@ -34,12 +35,10 @@ from harmobench.phantom.scan import (
     reference_image,
     scan_native,
 )
-from harmobench.phantom.scanners import REFERENCE, Scanner, choose_scanners
-from harmobench.phantom.signal import TISSUES
+from harmobench.phantom.scanners import Scanner, choose_scanners
 from harmobench.phantom.subject import GROUPS, Subject, make_subject
 from harmobench.phantom.template import base_maps, template
 from harmobench.phantom.truth import (
-    LABELS,
     STEPS,
     Truth,
     effects,
@@ -48,18 +47,11 @@ from harmobench.phantom.truth import (
     write_truth,
 )
 
-DEFORMATION_SIGMA, DEFORMATION_RMS = 18.0, 5.0  # mm, of the subject's velocity field
-STREAMS = {"subject": 0, "anatomy": 1, "deformation": 2, "position": 3, "scan": 4, "bias": 5}
 COLUMNS = (
     *("subject", "scanner", "image", "mask", "group", "age", "sex", "native_image", "to_native"),
     *("truth_csf", "truth_gm", "truth_wm", "truth_labels", "truth_to_native", "truth_image"),
 )
 MASK = "mask.nii.gz"
-
-
-def stream(seed: int, what: str, *numbers: int) -> np.random.Generator:
-    """Random numbers of one purpose, independent of all others."""
-    return np.random.default_rng([seed, STREAMS[what], *numbers])
 
 
 @dataclass(frozen=True)
@@ -134,7 +126,10 @@ def simulate(
         name = f"simulated subject {finished.subject.name}"
         progress(len(done) * scanners, subjects * scanners, name)
     _write_tables(out, done)
-    _write_json(out / "truth.json", jobs, done)
+    residuals = {d.subject.name: d.residuals for d in done}
+    declared = parameters(seed, resolution, chosen, [d.subject for d in done], residuals)
+    text = json.dumps(declared, indent=2, sort_keys=True)
+    (out / "truth.json").write_text(text + "\n", encoding="utf-8")
     return write_manifest(out, [row for d in done for row in d.rows], COLUMNS)
 
 
@@ -153,20 +148,6 @@ def check_settings(
         raise SettingsError(f"expected at least 1 worker, found {workers}")
     refuse_full(out)
     return chosen
-
-
-def refuse_full(out: Path) -> None:
-    """Refuse a folder with something in it.
-
-    Raises
-    ------
-    SettingsError
-        `out` is a file, or not empty.
-    """
-    if out.is_dir() and any(out.iterdir()):
-        raise SettingsError(f"expected an empty folder for the cohort, found files in {out}")
-    if out.exists() and not out.is_dir():
-        raise SettingsError(f"expected a folder for the cohort, found a file at {out}")
 
 
 def _run(jobs: Sequence[Job], workers: int) -> Iterator[Done]:
@@ -249,16 +230,6 @@ def _write_scan(out: Path, row: Mapping[str, str], scan: NativeScan) -> list[Tru
     return truth.volumes
 
 
-def write_manifest(out: Path, rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> Path:
-    """Write matched.csv, paths relative to it."""
-    path = out / "matched.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
 def _write_tables(out: Path, done: Sequence[Done]) -> None:
     scans = [truth for d in done for truth in d.truths]
     rows = scans + scanner_means(scans)
@@ -266,39 +237,11 @@ def _write_tables(out: Path, done: Sequence[Done]) -> None:
     write_truth(out / "truth.csv", rows + effects(rows, groups, GROUPS))
 
 
-def _write_json(path: Path, jobs: Sequence[Job], done: Sequence[Done]) -> None:
-    text = json.dumps(_parameters(jobs[0], done), indent=2, sort_keys=True)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def _parameters(job: Job, done: Sequence[Done]) -> dict[str, Any]:
-    return {
-        "program": f"harmobench {harmobench.__version__}",
-        "seed": job.seed,
-        "resolution_mm": job.resolution,
-        "scanners": [asdict(s) for s in job.scanners],
-        "reference_protocol": asdict(REFERENCE),
-        "tissues": {name: asdict(t) for name, t in TISSUES.items()},
-        "subjects": [asdict(d.subject) for d in done],
-        "group": {"column": "group", "first": GROUPS[0], "second": GROUPS[1]},
-        "designed_effects": {
-            name: dict(zip(GROUPS, means, strict=True)) | {"sd": sd}
-            for name, (means, sd) in subject_model.DISEASE.items()
-        },
-        "labels": LABELS,
-        "deformation": {"velocity_sigma_mm": DEFORMATION_SIGMA, "velocity_rms_mm": DEFORMATION_RMS},
-        "head_position": {
-            "rotation_sd_degrees": scan_model.ROTATION,
-            "shift_sd_mm": scan_model.SHIFT,
-        },
-        "residual_warp": {
-            "velocity_sigma_mm": scan_model.RESIDUAL_SIGMA,
-            "rms_mm": scan_model.RESIDUAL_RMS,
-            "rms_in_brain_mm": {d.subject.name: d.residuals for d in done},
-        },
-        "residual_bias_share": scan_model.RESIDUAL_BIAS,
-        "boundary_noise": {
-            "sigma_mm": anatomy_model.BOUNDARY_SIGMA,
-            "sd_log_odds": anatomy_model.BOUNDARY,
-        },
-    }
+__all__ = [
+    "COLUMNS",
+    "check_settings",
+    "draw_deformation",
+    "draw_subject",
+    "simulate",
+    "simulate_from",
+]

@@ -39,7 +39,7 @@ class Truth:
         csf, gm, wm, brain, or a region, both sides together.
     quantity
         "volume_sum" (fractions added up), "volume_p80" (voxels whose fraction is at least .8),
-        "volume_label" (voxels of the label), "cohens_d" of one of them between the groups.
+        "volume_label" (voxels of the label), or "cohens_d_of_" one of them, between the groups.
     value
         The number; empty text where there is none.
     units

@@ -181,6 +181,10 @@ def train_all(
         networks = start if stage.shared else copy.deepcopy(start)
         seed = seed_of(context.seed, number)
         trainer = Trainer(networks, method, seed, perceptual, stage.before)
+        if stage.shared:
+            common = trainer
+        elif stage.before:
+            trainer.follow(common)
         progress = partial(_report, context.progress, done, total, stage.name)
         fitted.history += train_stage(trainer, images, stage, progress)
         done += stage.steps

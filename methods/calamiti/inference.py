@@ -12,7 +12,7 @@ from harmobench.imaging.volume import BoolArray, FloatArray
 from harmobench.methods.calamiti import losses
 from harmobench.methods.calamiti.networks import Networks, Sizes, build
 from harmobench.methods.calamiti.slices import Box, slice_shape
-from harmobench.methods.calamiti.training import autocast, steady
+from harmobench.methods.calamiti.training import steady
 
 if TYPE_CHECKING:
     from harmobench.methods.calamiti.plugin import Calamiti
@@ -56,18 +56,16 @@ def contrast(networks: Networks, slices: FloatArray, useful: BoolArray) -> Float
     return torch.cat(means).mean(dim=0).cpu().numpy().astype(np.float32)
 
 
-def harmonize(
-    networks: Networks, slices: FloatArray, theta: FloatArray, precision: str
-) -> FloatArray:
+def harmonize(networks: Networks, slices: FloatArray, theta: FloatArray) -> FloatArray:
     """Slices (z, height, width) with their own anatomy and the contrast `theta`."""
     device = next(networks.parameters()).device
     contrasts = torch.from_numpy(np.array(theta))[None].to(device)
     made = []
-    with torch.inference_mode(), autocast(device, precision):
+    with torch.inference_mode():
         for part in torch.split(torch.from_numpy(slices)[:, None], BATCH):
             beta = losses.one_hot(networks.beta(part.to(device)))
             out = networks.decoder(beta, contrasts.expand(len(part), -1))
-            made.append(out.float()[:, 0].cpu())
+            made.append(out[:, 0].cpu())
     return torch.cat(made).numpy()
 
 
@@ -85,7 +83,7 @@ def apply(method: Calamiti, names: Sequence[str], slices: FloatArray) -> FloatAr
                 if key.startswith(prefix)
             }
             networks = restore(weights, shapes, torch.device(wanted))
-            made.append(harmonize(networks, slices, method.theta_[name], method.precision))
+            made.append(harmonize(networks, slices, method.theta_[name]))
     return mean(made)
 
 

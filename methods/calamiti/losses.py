@@ -113,8 +113,8 @@ def read_perceptual(path: str, device: torch.device) -> Perceptual:
         if name not in given or given[name].shape != tensor.shape:
             shape = tuple(given[name].shape) if name in given else "nothing"
             raise SettingsError(
-                f"expected features.{name} of shape {tuple(tensor.shape)}, found {shape} in {path}: "
-                "save torchvision's VGG16 with safetensors"
+                f"expected features.{name} of shape {tuple(tensor.shape)}, found {shape} in {path}"
+                ": save torchvision's VGG16 with safetensors"
             )
     network.convolutions.load_state_dict({name: given[name] for name in own})
     return network.to(device)

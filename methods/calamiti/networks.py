@@ -24,7 +24,6 @@ def block(channels_in: int, channels_out: int, normalize: bool) -> nn.Sequential
     """3x3 convolution, instance normalization (affine) where asked for, LeakyReLU 0.01."""
     convolution = nn.Conv2d(channels_in, channels_out, 3, padding=1)
     nn.init.kaiming_normal_(convolution.weight, a=SLOPE)
-    nn.init.zeros_(convolution.bias)
     norm = [nn.InstanceNorm2d(channels_out, affine=True)] if normalize else []
     return nn.Sequential(convolution, *norm, nn.LeakyReLU(SLOPE, inplace=True))
 
@@ -65,8 +64,7 @@ class UNet(nn.Module):
         for convolution, after in itertools.pairwise(layers):
             if isinstance(after, nn.InstanceNorm2d):
                 nn.init.constant_(after.weight, FAINT)
-            elif isinstance(convolution, nn.Conv2d) and convolution.bias is not None:
-                nn.init.kaiming_normal_(convolution.weight, a=SLOPE)
+            elif isinstance(convolution, nn.Conv2d):
                 with torch.no_grad():
                     convolution.weight.mul_(FAINT)
 

@@ -67,7 +67,7 @@ class Calamiti(Method):
     vgg_weights
         safetensors file of VGG16; without it there is no perceptual term.
     precision
-        "float32" or "bfloat16".
+        Of training, "float32" or "bfloat16"; images are always made in float32.
     """
 
     beta_channels: int = 4
@@ -114,9 +114,9 @@ class Calamiti(Method):
             "learning_rate": 5e-3,
             "anneal": True,
             "batch": 1,
-            "warm_up": 60,
-            "shared_steps": 180,
-            "steps": 60,
+            "warm_up": 80,
+            "shared_steps": 260,
+            "steps": 20,
         },
         "default": {},
         "paper": {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -165,6 +166,12 @@ class Trainer:
         rate = method.learning_rate
         self.adam = torch.optim.Adam(networks.harmonizers(), lr=rate)
         self.adam_discriminator = torch.optim.Adam(networks.discriminator.parameters(), lr=rate)
+
+    def follow(self, other: Trainer) -> None:
+        """Go on with the moments of another model's optimizers, whose copy this one trains."""
+        self.adam.load_state_dict(copy.deepcopy(other.adam.state_dict()))
+        state = other.adam_discriminator.state_dict()
+        self.adam_discriminator.load_state_dict(copy.deepcopy(state))
 
     def train_batch(self, batch: Batch, rate: float) -> dict[str, Tensor]:
         """Take one step of the discriminator (even batches) or of the rest (odd ones)."""
