@@ -150,7 +150,9 @@ class Calamiti(Method):
         self.target_, self.scanners_ = target, list(train.scanners)
         self.box_, self.scales_ = list(fitted.box), {k: list(v) for k, v in fitted.scales.items()}
         self.models_, self.weights_, self.theta_ = fitted.models, fitted.weights, fitted.theta
-        self.history_, self.parameters_ = fitted.history, fitted.parameters
+        self.history_ = fitted.history
+        self.networks_ = fitted.parameters
+        self.parameters_ = sum(fitted.parameters.values()) * len(set(fitted.models.values()))
         self.perceptual_ = Path(self.vgg_weights).name or "off: no VGG16 weights were given"
         self.device_, self.threads_ = context.device, context.threads
         return self
