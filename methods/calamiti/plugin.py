@@ -115,7 +115,7 @@ class Calamiti(Method):
             "anneal": True,
             "batch": 1,
             "warm_up": 80,
-            "shared_steps": 260,
+            "shared_steps": 700,
             "steps": 20,
         },
         "default": {},

@@ -25,8 +25,8 @@ PUBLISHED: Mapping[str, Any] = {
 # lambda1 = .3 and lambda2 = 1, the default, are those of the published README
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "quick": {
-        "warm_steps": 100,
-        "steps": 70,
+        "warm_steps": 70,
+        "steps": 50,
         "steps2": 200,
         "slices2": 96,
         "learning_rate": 2e-3,
