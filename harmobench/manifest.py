@@ -216,8 +216,9 @@ def _voxel_faults(scan: Scan) -> list[str]:
 def _inside(scan: Scan, voxels: FloatArray) -> FloatArray:
     mask = scan.mask
     if mask is None or not mask.is_file() or _mask_fault(mask, scan.grid):
-        return voxels[voxels != 0]
-    inside: FloatArray = voxels[read_voxels(mask) > 0]
+        inside: FloatArray = voxels[voxels != 0]
+    else:
+        inside = voxels[read_voxels(mask) > 0]
     return inside
 
 

@@ -21,9 +21,9 @@ from harmobench.atlas import (
     read_atlas,
     refuse_other_space,
 )
-from harmobench.manifest import read_cohort
 from harmobench.errors import AtlasError
 from harmobench.imaging.volume import Grid, read_grid, read_labels, read_voxels, write_image
+from harmobench.manifest import read_cohort
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SMALL = Grid.make((4, 4, 4), np.eye(4))

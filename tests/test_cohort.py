@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from harmobench.cohort import Cohort, Scan, Segmentation, bids_labels
-from harmobench.manifest import read_cohort
 from harmobench.errors import HarmobenchError, ManifestError, MethodError
 from harmobench.imaging.volume import Grid, write_image
+from harmobench.manifest import read_cohort
 
 GRID = Grid.make((6, 5, 4), np.diag([2.0, 2.0, 2.0, 1.0]))
 HEADER = "subject,scanner,image"

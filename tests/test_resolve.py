@@ -16,11 +16,11 @@ import pytest
 from harmobench.atlas import builtin_atlas
 from harmobench.choose import names_of, parse_sets
 from harmobench.cohort import no_progress, place_of
-from harmobench.manifest import read_cohort
 from harmobench.errors import AtlasError, HarmobenchError, ManifestError, PluginError, SettingsError
 from harmobench.imaging.volume import read_grid, read_voxels, write_image
 from harmobench.imaging.warp import write_field
 from harmobench.job import Job, Options
+from harmobench.manifest import read_cohort
 from harmobench.resolve import resolve
 from harmobench.run import run
 from harmobench.show import Quiet
