@@ -39,6 +39,11 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
             f"{len(cohort.unmatched)} subject(s) were seen on one scanner only and are left out "
             f"of pairs and of training: {', '.join(cohort.unmatched)}"
         )
+    if options.preset == "quick":
+        notes.append(
+            "preset quick trains the networks for a small fixed number of steps: it shows that all "
+            "works here, not what MISPEL or CALAMITI can do; judge them with --preset default"
+        )
     scans = tuple(hashed(scan) for scan in cohort.scans)
     _refuse_equal_images(scans)
     native = ways_back(cohort, progress)

@@ -395,7 +395,7 @@ def test_divergence_is_noticed_and_restarted_lower(cohort: Cohort, tmp_path: Pat
     model = Mispel(**wild, learning_rate=0.1).fit(cohort, None, context(tmp_path))
     restarts = [row for row in model.history_ if row.get("event") == "diverged"]
     assert 1 <= len(restarts) <= 5
-    assert restarts[0]["step"] == 1
+    assert restarts[0]["stage"] == "step 1"
     assert restarts[0]["learning_rate"] == 0.1
     assert model.chosen_["learning_rate"] == pytest.approx(0.1 * 0.3 ** len(restarts))
     assert all(np.isfinite(weights).all() for weights in model.weights_.values())
@@ -418,7 +418,7 @@ def test_dead_outputs_are_noticed() -> None:
 def test_training_learns_to_reconstruct_and_to_harmonize(cohort: Cohort, tmp_path: Path) -> None:
     budget = {"steps": 60, "steps2": 60, "warm_steps": 0, "learning_rate": 3e-3, "batch": 4}
     model = Mispel(**(TINY | budget)).fit(cohort, None, context(tmp_path))
-    curve = [row for row in model.history_ if row["step"] == 1]
+    curve = [row for row in model.history_ if row["stage"] == "step 1"]
     assert curve[-1]["reconstruction"] < 0.6 * curve[0]["reconstruction"]
     raw, harmonized = [], []
     for subject in cohort.subjects:
@@ -527,12 +527,12 @@ def test_search_chooses_on_the_validation_subjects(
     small = TINY | {"warm_steps": 0, "steps": 2, "steps2": 3} | grid
     model = Mispel(**small).fit(train, validation, context(tmp_path))
     judged = [row for row in model.history_ if row.get("event") == "validation"]
-    assert [row["step"] for row in judged] == [1] * 4 + [2] * 2
+    assert [row["stage"] for row in judged] == ["step 1"] * 4 + ["step 2"] * 2
     chosen = model.chosen_
     assert chosen["latent"] in (2, 4)
     assert model.weights_["decoders.0"].shape == (1, chosen["latent"])
     assert ("grows with its weight" in chosen["note"]) == (rule == "weighted")
-    first = [row for row in judged if row["step"] == 1]
+    first = [row for row in judged if row["stage"] == "step 1"]
     if rule == "weighted":
         best = min(first, key=lambda r: 0.3 * r["reconstruction"] + r["lambda2"] * r["coupling"])
         assert (best["latent"], best["lambda2"]) == (chosen["latent"], chosen["lambda2"])

@@ -148,7 +148,7 @@ def harmonize(
 
 
 def _watch(head: Row) -> Watch:
-    return Watch({"step": 2} | head, ("loss", "reconstruction", "harmonization"))
+    return Watch({"stage": "step 2"} | head, ("loss", "reconstruction", "harmonization"))
 
 
 def _still(rows: Sequence[Row], tolerance: float) -> bool:

@@ -111,7 +111,8 @@ class Search:
         return candidates[choose(scores, self.p.selection, "unit_coupling", weighted)]
 
     def _candidate(self, latent: int, lambda2: float, judge: bool) -> Candidate:
-        head = {"latent": latent, "lambda2": lambda2}
+        name = f"L={latent}, lambda2={lambda2:g}"
+        head = {"latent": latent, "lambda2": lambda2, "candidate": name}
 
         def train(rate: float) -> Units:
             units = make_units(self.scanners, latent, self.context.seed, self.context.device)
@@ -124,19 +125,20 @@ class Search:
             self.history += learn_embeddings(units, self.train, weights, training)
             return units
 
-        units, rate = self._restarting(train, self.p.learning_rate, {"step": 1} | head)
+        units, rate = self._restarting(train, self.p.learning_rate, {"stage": "step 1"} | head)
         scores = {}
         if judge:
             encoded = encode_groups(units, self.judges, self.p.precision)
             scores = step1_scores(list(units.decoders), encoded, self.p.decoder_activation)
-            self.history.append({"step": 1, "event": self.judged_on} | head | scores)
+            self.history.append({"stage": "step 1", "event": self.judged_on} | head | scores)
         return Candidate(latent, lambda2, rate, units, scores)
 
     def _step2(self, best: Candidate) -> tuple[float, float, dict[str, np.ndarray]]:
         grid, units = self.p.lambda4_grid, best.units
         self.context.progress(0, 1, "MISPEL: embeddings")
         encoded = encode_groups(units, self.train, self.p.precision, self.p.slices2)
-        head = {"latent": best.latent, "lambda2": best.lambda2}
+        name = f"L={best.latent}, lambda2={best.lambda2:g}"
+        head = {"latent": best.latent, "lambda2": best.lambda2, "candidate": name}
 
         def train(rate: float) -> list[Tensor]:
             schedule = self._schedule(self.p.epochs2, self.p.steps2, rate)
@@ -146,7 +148,7 @@ class Search:
             self.history += rows
             return decoders
 
-        decoders, rate = self._restarting(train, self.p.rate2, {"step": 2} | head)
+        decoders, rate = self._restarting(train, self.p.rate2, {"stage": "step 2"} | head)
         k = self._best_decoder(units, decoders, encoded, head) if len(grid) > 1 else 0
         arrays = to_arrays(units)
         for scanner, weights in enumerate(decoders):
@@ -163,7 +165,7 @@ class Search:
         )
         weighted = []
         for lambda4, score in zip(self.p.lambda4_grid, scores, strict=True):
-            row = {"step": 2, "event": self.judged_on, "lambda4": lambda4}
+            row = {"stage": "step 2", "event": self.judged_on, "lambda4": lambda4}
             self.history.append(head | row | score)
             weighted.append(
                 self.p.lambda3 * score["reconstruction"] + lambda4 * score["harmonization"]

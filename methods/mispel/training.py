@@ -68,7 +68,7 @@ def learn_embeddings(
     """
     schedule = training.schedule
     course = Course(groups, schedule, training.rng)
-    watch = Watch({"step": 1} | training.head, ("loss", "reconstruction", "coupling"))
+    watch = Watch({"stage": "step 1"} | training.head, ("loss", "reconstruction", "coupling"))
     optimizer = adam(list(units.parameters()), schedule.learning_rate)
     for step, rate, group, chosen in course:
         x = group.slices(chosen)

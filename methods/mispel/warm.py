@@ -24,7 +24,7 @@ def warm_start(units: Units, groups: Sequence[Group], steps: int, training: Trai
     pooled = [Group((0,), group.images.flatten(0, 1)[:, None]) for group in groups]
     schedule = replace(training.schedule, steps=steps)
     course = Course(pooled, schedule, training.rng)
-    watch = Watch({"step": 0} | training.head, ("loss", "reconstruction"))
+    watch = Watch({"stage": "warm start"} | training.head, ("loss", "reconstruction"))
     encoder, decoder = units.encoders[0], units.decoders[0]
     optimizer = adam([*encoder.parameters(), decoder], schedule.learning_rate)
     for step, rate, group, chosen in course:

@@ -45,11 +45,17 @@ def training_curves(run: Finished, method: str) -> Figure:
 
 
 def quantities(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return names of the numbers in a history, without what counts the rows."""
-    found = dict.fromkeys(
-        name for row in rows for name, v in row.items() if _number(v) and name not in CLOCKS
-    )
-    return list(found)
+    """Return names of the numbers that change along a curve, without what counts the rows."""
+    seen: dict[str, dict[tuple[str, ...], set[float]]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if _number(value) and name not in CLOCKS:
+                seen.setdefault(name, {}).setdefault(_part(row), set()).add(value)
+    return [name for name, parts in seen.items() if any(len(v) > 1 for v in parts.values())]
+
+
+def _part(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{name} {value}" for name, value in row.items() if isinstance(value, str))
 
 
 def _curves(
@@ -59,8 +65,7 @@ def _curves(
     for count, row in enumerate(history):
         if name in row and _number(row[name]):
             clock = next((float(row[c]) for c in CLOCKS if _number(row.get(c))), float(count))
-            part = tuple(f"{k} {v}" for k, v in row.items() if isinstance(v, str))
-            parts.setdefault(part, []).append((clock, float(row[name])))
+            parts.setdefault(_part(row), []).append((clock, float(row[name])))
     for i, points in enumerate(parts.values()):
         x, y = np.array(points).T
         y = np.where(np.isfinite(y), y, np.nan)
