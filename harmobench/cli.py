@@ -21,9 +21,10 @@ app = typer.Typer(
     help="Benchmark MRI harmonization methods on matched multi-scanner cohorts.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-cohort_app = typer.Typer(help="Look at a manifest.", no_args_is_help=True)
+cohort_app = typer.Typer(help="Look at a manifest.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(cohort_app, name="cohort")
 
 DONE, FAILED_ROWS, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -42,7 +43,7 @@ def main() -> None:
         sys.stderr.write(f"harmobench: {error}\n")
         sys.exit(REFUSED)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: the same command goes on where this one stopped\n")
+        sys.stderr.write("interrupted\n")
         sys.exit(INTERRUPTED)
 
 
@@ -75,19 +76,23 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Run folder; else one named after the manifest.")
     ] = None,
-    methods: Annotated[str | None, typer.Option(help="all, or names with commas.")] = None,
-    atlas: Annotated[str | None, typer.Option(help="builtin, or an atlas folder.")] = None,
-    preset: Annotated[str | None, typer.Option(help="quick, default or paper.")] = None,
+    methods: Annotated[str | None, typer.Option(help="all, or names with commas [all].")] = None,
+    atlas: Annotated[
+        str | None, typer.Option(help="builtin, or an atlas folder [builtin].")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="quick, default or paper [default].")] = None,
     segmenters: Annotated[
         str | None, typer.Option(help="all, none, or names with commas [hmrf].")
     ] = None,
-    metrics: Annotated[str | None, typer.Option(help="all, or names with commas.")] = None,
-    folds: Annotated[int | None, typer.Option(help="Folds of the trained methods.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="all, or names with commas [all].")] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Folds of the trained methods [n/2, at most 6].")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Everything random follows it [0].")] = None,
     repeats: Annotated[
         int | None, typer.Option(help="Train this often, with other seeds and folds [1].")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda [auto].")] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes of one thread each [cores].")
     ] = None,
@@ -95,7 +100,8 @@ def run(
         str | None, typer.Option(help="Address of a running Dask scheduler.")
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="Scanner that methods with a target map onto.")
+        str | None,
+        typer.Option(help="Scanner that methods with a target map onto [clearest contrast]."),
     ] = None,
     group: Annotated[
         str | None, typer.Option(help="COLUMN:first,second: clinical groups in order.")
@@ -112,7 +118,9 @@ def run(
         list[str] | None,
         typer.Option(help="NAME=PATTERN with {subject} and {scanner}: images made elsewhere."),
     ] = None,
-    controls: Annotated[str | None, typer.Option(help="on or off.")] = None,
+    controls: Annotated[
+        str | None, typer.Option(help="on or off: methods that only test the metrics [on].")
+    ] = None,
     quiet: Quietly = False,
 ) -> None:
     """Run every method on a matched cohort, score all by the same suite, and write a report."""
@@ -127,10 +135,14 @@ def _run(options: Any, quiet: bool, announce: bool = False) -> int:
     from harmobench.run import run as run_all
 
     command = shlex.join(["harmobench", *sys.argv[1:]])
-    with _watcher(quiet) as watcher:
-        if announce:
-            watcher.say(f"writing to {options.out}")
-        result = run_all(options, command, watcher)
+    try:
+        with _watcher(quiet) as watcher:
+            if announce:
+                watcher.say(f"writing to {options.out}")
+            result = run_all(options, command, watcher)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: the same command goes on where this one stopped\n")
+        return INTERRUPTED
     print(f"{result.computed} tasks computed, {result.reused} found finished")
     if result.failed:
         print(f"{result.failed} scores failed: see {result.folder / 'failures.csv'}")
@@ -192,7 +204,9 @@ def simulate(
 ) -> None:
     """Write a travelling-subjects phantom with known truth; its manifest is OUT/matched.csv."""
     from harmobench.phantom import simulate as phantom
+    from harmobench.run import make_folder
 
+    make_folder(out, "OUT")
     with _watcher(quiet) as watcher:
         if source is None:
             manifest = phantom.simulate(out, subjects, scanners, resolution, seed, watcher.step)
@@ -207,15 +221,22 @@ def check(
     quiet: Quietly = False,
 ) -> None:
     """Check a manifest and every image in it; report every fault at once."""
-    from harmobench.manifest import read_cohort
+    from harmobench.manifest import doubtful_columns, read_cohort
 
     with _watcher(quiet) as watcher:
         cohort = read_cohort(manifest, watcher.step)
     grid = "complete" if cohort.complete else "incomplete"
+    for note in doubtful_columns(cohort):
+        print(note)
     print(
         f"{manifest}: {len(cohort)} scans of {len(cohort.subjects)} subjects on "
         f"{len(cohort.scanners)} scanners ({', '.join(cohort.scanners)}), {grid}"
     )
+    print(f"columns: {', '.join(cohort.scans[0].values) or 'none beside the required'}")
+    for subject in cohort.subjects:
+        missing = [s for s in cohort.scanners if cohort.scan(subject, s) is None]
+        if missing:
+            print(f"subject {subject} has no scan on {', '.join(missing)}: left out of its pairs")
     if cohort.unmatched:
         print(f"seen on one scanner only, left out of pairs: {', '.join(cohort.unmatched)}")
 

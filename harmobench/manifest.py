@@ -79,8 +79,24 @@ def _read_rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]
     return rows, faults
 
 
+def doubtful_columns(cohort: Cohort) -> list[str]:
+    """One sentence for each column that is named almost like one that has a meaning."""
+    known = (*FILES, "group", "age", "sex", "fold")
+    found = []
+    for name in cohort.scans[0].values:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        if name not in known and near and len(name) > 2:
+            found.append(f"column '{name}' is taken for a covariate; is '{near[0]}' meant?")
+    return found
+
+
 def _header_faults(header: Sequence[str]) -> list[str]:
     faults = []
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
+        return [
+            "row 1: expected columns separated by commas (.csv) or tabs (.tsv), "
+            f"found '{header[0]}'"
+        ]
     for name in REQUIRED:
         if name not in header:
             near = difflib.get_close_matches(name, header, n=1, cutoff=0.6)

@@ -53,7 +53,10 @@ class Task:
     def label(self) -> str:
         """What to show a person."""
         shown = ("method", "tool", "metric", "subject", "scanner", "fold")
-        parts = [str(self.args[name]) for name in shown if self.args.get(name) not in (None, "")]
+        # fold -1 is that of a method without folds
+        parts = [
+            str(self.args[name]) for name in shown if self.args.get(name) not in (None, "", -1)
+        ]
         return " ".join([self.kind, *parts])
 
 

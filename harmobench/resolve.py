@@ -12,7 +12,7 @@ from harmobench.choose import choose_methods, choose_others, precomputed
 from harmobench.cohort import Cohort, Progress
 from harmobench.errors import SettingsError
 from harmobench.job import Job, Options
-from harmobench.manifest import read_cohort
+from harmobench.manifest import doubtful_columns, read_cohort
 from harmobench.parts import Part
 from harmobench.place import hashed, place, ways_back
 from harmobench.provenance import environment, kernel_digest
@@ -44,6 +44,7 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
             "preset quick trains the networks for a small fixed number of steps: it shows that all "
             "works here, not what MISPEL or CALAMITI can do; judge them with --preset default"
         )
+    notes += doubtful_columns(cohort)
     scans = tuple(hashed(scan) for scan in cohort.scans)
     _refuse_equal_images(scans)
     native = ways_back(cohort, progress)

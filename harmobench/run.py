@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +30,8 @@ class Watcher(Protocol):
     def say(self, text: str) -> None:
         """Show one line."""
 
-    def start(self, plan: Plan, finished: int) -> None:
-        """Show a plan, of whose tasks some are finished already."""
+    def start(self, plan: Plan, finished: Collection[str]) -> None:
+        """Show a plan; some of its tasks, by key, are finished already."""
 
     def task(self, task: Task, outcome: Outcome) -> None:
         """Show that a task ended."""
@@ -70,7 +70,7 @@ def run(options: Options, command: str, watcher: Watcher) -> Result:
     """
     _refuse_foreign_folder(options.out)
     job = resolve(options, command, watcher.step)
-    options.out.mkdir(parents=True, exist_ok=True)
+    make_folder(options.out, "--out")
     with _locked(options.out):
         return _run(options, job, watcher)
 
@@ -86,8 +86,8 @@ def _run(options: Options, job: Job, watcher: Watcher) -> Result:
     failed: dict[str, tuple[Task, str]] = {}
     counts: dict[str, int] = {}
     plan = make_plan(job)
-    reused = sum(store.has(key) for key in plan.tasks)
-    watcher.start(plan, reused)
+    there = [key for key in plan.tasks if store.has(key)]
+    watcher.start(plan, there)
     with connect(options.workers, options.scheduler, job.device == "cuda") as client:
         plan = _execute(folder, job, plan, failed, client, _counting(watcher.task, counts))
     finished = Run(folder, job, plan, store)
@@ -98,7 +98,7 @@ def _run(options: Options, job: Job, watcher: Watcher) -> Result:
     written = write_reports(folder, watcher.step)
     scores = read_table(folder / "scores", SCORE_COLUMNS)
     bad = int((scores["status"] == "failed").sum())
-    return Result(folder, written[-1], bad, counts.get("done", 0), reused)
+    return Result(folder, written[-1], bad, counts.get("done", 0), len(there))
 
 
 def _counting(
@@ -141,8 +141,26 @@ def _refuse_foreign_folder(out: Path) -> None:
             f"in {out}: name another folder"
         )
     parent = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
-    if not os.access(parent, os.W_OK):
-        raise SettingsError(f"--out: expected a folder that can be written, found {parent}")
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise SettingsError(
+            f"--out: expected a place where a folder can be made, found {parent}: name another"
+        )
+
+
+def make_folder(path: Path, option: str) -> None:
+    """Make a folder and those above it.
+
+    Raises
+    ------
+    SettingsError
+        It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"{option}: expected a place where a folder can be made, found {path}: {error.strerror}"
+        ) from error
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import threading
 import time
 import traceback
@@ -202,8 +203,23 @@ def connect(workers: int | None, scheduler: str | None, gpu: bool) -> Iterator[A
             yield client
         return
     count = workers or os.cpu_count() or 1
-    with _cluster(count, gpu) as cluster, Client(cluster) as client:
+    with _deaf_to_interrupts():
+        cluster = _cluster(count, gpu)
+    with cluster, Client(cluster) as client:
         yield client
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let processes that start in this block ignore Ctrl-C: the run stops them itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _cluster(count: int, gpu: bool) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Collection
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -48,7 +49,7 @@ class Quiet:
     def say(self, text: str) -> None:
         """Show nothing."""
 
-    def start(self, plan: Plan, finished: int) -> None:
+    def start(self, plan: Plan, finished: Collection[str]) -> None:
         """Show nothing."""
 
     def task(self, task: Task, outcome: Outcome) -> None:
@@ -106,16 +107,18 @@ class Bars(Quiet):
         """Show one line above the bars."""
         self.console.print(text, markup=False)
 
-    def start(self, plan: Plan, finished: int) -> None:
+    def start(self, plan: Plan, finished: Collection[str]) -> None:
         """Show a bar for each kind of task."""
         if finished:
-            self.say(
-                f"{finished} of {len(plan.tasks)} tasks are finished already and are not repeated"
-            )
+            total = len(plan.tasks)
+            self.say(f"{len(finished)} of {total} tasks are finished already and are not repeated")
         counts = Counter(task.kind for task in plan.tasks.values())
+        there = Counter(plan.tasks[key].kind for key in finished)
         for kind in (kind for kind in WORDS if counts[kind]):
             total = counts[kind]
-            self.kinds[kind] = self.bars.add_task(WORDS[kind], total=total, what="")
+            self.kinds[kind] = self.bars.add_task(
+                WORDS[kind], total=total, completed=there[kind], what=""
+            )
 
     def task(self, task: Task, outcome: Outcome) -> None:
         """Advance the bar of this kind, and say what failed."""

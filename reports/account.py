@@ -37,17 +37,20 @@ def costs(run: Finished, line: str) -> Table:
         "What each method was allowed to see, and what it took. Fitting: seconds over all folds. "
         "Harmonizing: median seconds a scan. Peak memory: the largest of its tasks, of the whole "
         "process. A method that saw the group label must not be judged on that label's effect "
-        "size. Times depend on the machine. Less is better."
+        "size. Times depend on the machine."
     )
     rows = [_cost_row(run, method) for method in run.design.methods]
     return Table("HB-T10", "Costs and fairness", caption, GIVEN + TAKEN, tuple(rows), line)
+
+
+MADE_ELSEWHERE = "training unknown"  # what a run calls images that it did not make
 
 
 def _cost_row(run: Finished, method: str) -> tuple[Cell, ...]:
     settings = run.settings.get("methods", {})
     part = settings.get(method, {}) if isinstance(settings, Mapping) else {}
     needs = part.get("needs") or {}
-    known = bool(needs)
+    known = bool(needs) and part.get("distribution") != MADE_ELSEWHERE
     target = str(run.settings.get("target") or "yes") if needs.get("target") else "no"
     words = [
         label(method),

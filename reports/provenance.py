@@ -34,7 +34,7 @@ def provenance_line(settings: Mapping[str, Any]) -> str:
 
 def facts(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what was asked, on what, with what: (name, value), unknown ones left out."""
-    found = [(name, spoken(settings.get(key))) for key, name in FACTS]
+    found = [(name, _fact(settings.get(key))) for key, name in FACTS]
     for key in ("cohort", "atlas"):
         part = settings.get(key)
         if isinstance(part, Mapping):
@@ -44,6 +44,15 @@ def facts(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
                 if name != "reference"
             ]
     return [(name, value) for name, value in found if value]
+
+
+def _fact(value: Any) -> str:
+    """Return plugins by name with their parameters, anything else as it is."""
+    if isinstance(value, Mapping) and any(isinstance(v, Mapping) for v in value.values()):
+        parameters = {name: dict(part.get("parameters") or {}) for name, part in value.items()}
+        shown = (f"{name} ({spoken(p)})" if p else str(name) for name, p in parameters.items())
+        return "; ".join(shown)
+    return spoken(value)
 
 
 def spoken(value: Any) -> str:

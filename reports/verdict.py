@@ -162,7 +162,7 @@ def _sentence(
         ("nowhere by ", none),
     ]
     if single:
-        parts[2] = ("not by ", none)
+        parts[2] = ("by none of " if not every else "not by ", none)
     if criterion.better == "kept":
         parts = [("for all with ", every), ("in part with ", some), ("for none with ", none)]
     said = [f"{head}{_list(names)}" for head, names in parts if names]

@@ -101,7 +101,9 @@ def _training(run: Finished) -> Iterable[str]:
 
 
 def _measures(run: Finished, cite: Any) -> str:
-    metrics = [cite("metric", name) for name in run.design.metrics]
+    scores = run.scores
+    measured = set(scores.loc[scores["status"] == "ok", "metric"])
+    metrics = [cite("metric", name) for name in run.design.metrics if name in measured]
     tools = [
         cite(kind, name)
         for kind in ("segmenter", "morphometry")

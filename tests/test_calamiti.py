@@ -408,7 +408,8 @@ def test_what_is_learned(fitted: Calamiti, three: Cohort) -> None:
     assert fitted.models_ == {"A": "A", "B": "B"}
     assert set(fitted.theta_) == {"A", "B"}
     assert all(v.shape == (2,) and v.dtype == np.float32 for v in fitted.theta_.values())
-    assert set(fitted.parameters_) == {"beta", "theta", "decoder", "discriminator"}
+    assert set(fitted.networks_) == {"beta", "theta", "decoder", "discriminator"}
+    assert fitted.parameters_ == 2 * sum(fitted.networks_.values())  # a model for A, one for B
     assert [row["scanner"] for row in fitted.history_] == ["A", "A", "B", "B"]
     assert [row["step"] for row in fitted.history_] == [2, 4, 2, 4]
     json.dumps(fitted.history_)
