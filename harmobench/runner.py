@@ -243,10 +243,16 @@ def _cluster(count: int, gpu: bool) -> Any:
             "host": "127.0.0.1",
             "silence_logs": 40,
             "dashboard": False,
+            "dashboard_address": "127.0.0.1:0",
         }
         spec[index] = {"cls": Nanny, "options": options}
     scheduler = {
         "cls": Scheduler,
-        "options": {"host": "127.0.0.1", "port": 0, "dashboard": False},
+        "options": {
+            "host": "127.0.0.1",
+            "port": 0,
+            "dashboard": False,
+            "dashboard_address": "127.0.0.1:0",  # any free port: several runs go side by side
+        },
     }
     return SpecCluster(workers=spec, scheduler=scheduler, silence_logs=40)

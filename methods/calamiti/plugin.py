@@ -115,7 +115,7 @@ class Calamiti(Method):
             "anneal": True,
             "batch": 1,
             "warm_up": 80,
-            "shared_steps": 700,
+            "shared_steps": 420,
             "steps": 20,
         },
         "default": {},
