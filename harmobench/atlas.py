@@ -119,7 +119,7 @@ def read_atlas(folder: Path) -> Atlas:
         raise AtlasError(f"expected TOML in {path}, found a fault: {error}") from error
     try:
         atlas = _atlas(data, folder)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise AtlasError(
             f"expected the keys name, space, template, mask and [tissues] image, csf, gm, wm "
             f"in {path}, found a fault at {error}"
@@ -139,13 +139,19 @@ def _atlas(data: Mapping[str, Any], folder: Path) -> Atlas:
         template=folder / data["template"],
         mask=folder / data["mask"],
         tissues=folder / tissues["image"],
-        codes={name: int(tissues[name]) for name in ("csf", "gm", "wm")},
+        codes={name: _code(tissues[name]) for name in ("csf", "gm", "wm")},
         regions=folder / regions["image"] if regions else None,
         labels={
             str(name): (int(left), int(right))
             for name, (left, right) in (regions or {}).get("labels", {}).items()
         },
     )
+
+
+def _code(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{value!r}, which is no whole number")
+    return value
 
 
 def bring_atlas(atlas: Atlas, grid: Grid, folder: Path) -> Atlas:
@@ -179,10 +185,14 @@ def _resample(path: Path, own: Grid, grid: Grid, order: int) -> FloatArray:
     from nibabel.processing import resample_from_to
 
     voxels = read_voxels(path)
-    if voxels.shape != own.shape:
+    found = read_grid(path)
+    if not found.matches(own):
         raise AtlasError(
-            f"expected {own} as the template has, found {voxels.shape} voxels in {path}"
+            f"expected the template's grid ({own}), found another shape or affine ({found}) in "
+            f"{path}: an atlas's images lie on one grid"
         )
+    if not np.isfinite(voxels).all():
+        raise AtlasError(f"expected finite voxels, found NaN or inf in {path}")
     if own.matches(grid):
         return voxels
     image = nib.nifti1.Nifti1Image(voxels, own.affine)

@@ -248,9 +248,22 @@ def _grid_of_files(number: int, scan: Scan, masks: dict[Path, str]) -> list[str]
             faults.append(f"row {number}, column mask: {masks[scan.mask]}")
     tissue = Path(scan.values.get("tissue", "") or ".")
     if tissue.is_file():
-        fault = _other_grid(tissue, scan.grid)
+        fault = _other_grid(tissue, scan.grid) or _tissue_fault(tissue)
         faults += [f"row {number}, column tissue: {fault}"] if fault else []
     return faults
+
+
+def _tissue_fault(path: Path) -> str:
+    try:
+        found = np.unique(read_voxels(path))
+    except HarmobenchError as error:
+        return str(error)
+    if not np.isin(found, (0, 1, 2, 3)).all():
+        odd = ", ".join(f"{value:g}" for value in found[~np.isin(found, (0, 1, 2, 3))][:3])
+        return f"expected labels 1 CSF, 2 GM, 3 WM and 0, found {odd} in {path}"
+    if 1 not in found:
+        return f"expected labels 1 CSF, 2 GM, 3 WM, found no CSF in {path}"
+    return ""
 
 
 def _mask_fault(mask: Path, grid: Grid) -> str:

@@ -431,9 +431,10 @@ class _Planner:
         for scan, key in read.items():
             needs = {"read": key, "space": space}
             own = {**args, "subject": scan[0], "scanner": scan[1]}
+            # One that fails, of an image that is good, fails the metric: a scale made from fewer
+            # scans would be another scale under the same name.
             made = self.add("summary", needs, own, metric.identity)
-            if made not in self.broken:
-                summaries[f"state:{place_of(*scan)}"] = made
+            summaries[f"state:{place_of(*scan)}"] = made
         return self.add("merge", {**summaries, "space": space}, args, metric.identity)
 
     def score(

@@ -61,7 +61,7 @@ class Plugin:
         module, _, attribute = self.target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"plugin '{self.name}' ({self.target}, from {self.distribution}) is broken: "
                 f"{type(error).__name__}: {error}. Mend or uninstall {self.distribution}; "
@@ -143,6 +143,11 @@ def build(
         return cls(**chosen)
     except (TypeError, ValueError) as error:
         raise SettingsError(f"'{plugin.name}' refused its parameters: {error}") from error
+    except Exception as error:  # a third party's constructor may raise anything
+        raise PluginError(
+            f"plugin '{plugin.name}' ({plugin.target}, from {plugin.distribution}) cannot be "
+            f"constructed: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _fitting(plugin: str, field: dataclasses.Field[Any], value: Any) -> Any:

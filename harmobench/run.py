@@ -120,10 +120,18 @@ def _execute(
     done: Callable[[Task, Outcome], None],
 ) -> Plan:
     """Execute a plan; after failures, plan again around them until nothing new fails."""
+    store = Store(folder / "store")
+    left = [key for key in plan.tasks if not store.has(key)]
     while True:
         reasons = run_tasks(folder, job.run_id, plan.tasks, client, done)
-        if not reasons:
+        before, left = left, [key for key in plan.tasks if not store.has(key)]
+        if not left:
             return plan
+        if not reasons and left == before:  # no task is at fault, and none gets done
+            lost = "its worker died, again and again, before the task began"
+            reasons = dict.fromkeys(left, lost)
+        if not reasons:
+            continue
         failed |= {key: (plan.tasks[key], _named(plan.tasks[key], r)) for key, r in reasons.items()}
         plan = make_plan(job, {key: reason for key, (_, reason) in failed.items()})
 
@@ -135,7 +143,8 @@ def _named(task: Task, reason: str) -> str:
 def _refuse_foreign_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise SettingsError(f"--out: expected a folder, found a file at {out}")
-    if out.is_dir() and any(out.iterdir()) and not (out / "run.json").is_file():
+    others = [p for p in out.iterdir() if p.name != ".lock"] if out.is_dir() else []
+    if others and not (out / "run.json").is_file():
         raise SettingsError(
             f"--out: expected a new or empty folder or one of an earlier run, found other files "
             f"in {out}: name another folder"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -41,7 +42,8 @@ class Outcome:
     Attributes
     ----------
     status
-        "done", "failed", or "skipped" where something it needs failed.
+        "done", "failed", "skipped" where something it needs failed, or "lost" with a worker that
+        died of another task.
     reason
         Why it failed, without paths, process numbers or addresses.
     """
@@ -60,6 +62,8 @@ def execute(run: Path, run_id: str, task: Task, *upstream: Outcome) -> Outcome:
         return Outcome(task.key, "done")
     if any(outcome.status != "done" for outcome in upstream):
         return Outcome(task.key, "skipped")
+    marker = running(run, task.key)
+    write_text(marker, task.label)
     try:
         with store.writing(task.key) as folder, _measured() as cost:
             KINDS[task.kind](Work(read_job(run, run_id), store, task, folder))
@@ -68,6 +72,13 @@ def execute(run: Path, run_id: str, task: Task, *upstream: Outcome) -> Outcome:
     except Exception as error:  # a plugin may raise anything: it becomes rows with a reason
         write_text(run / "logs" / f"{task.key[:12]}.log", f"{task.label}\n{traceback.format_exc()}")
         return Outcome(task.key, "failed", reason_of(error))
+    finally:
+        marker.unlink(missing_ok=True)
+
+
+def running(run: Path, key: str) -> Path:
+    """File that is there while a task is at work: where a worker dies, it names the task."""
+    return run / "running" / key
 
 
 def reason_of(error: BaseException) -> str:
@@ -132,6 +143,7 @@ def run_tasks(
     from distributed import as_completed
 
     store = Store(run / "store")
+    shutil.rmtree(run / "running", ignore_errors=True)
     missing = {key: task for key, task in tasks.items() if not store.has(key)}
     resources = _resources(client)
     futures: dict[str, Any] = {}
@@ -150,19 +162,26 @@ def run_tasks(
         )
     failed: dict[str, str] = {}
     for future in as_completed(list(futures.values())):
-        outcome = _outcome(future)
+        outcome = _outcome(future, run)
         if outcome.status == "failed":
             failed[outcome.key] = outcome.reason
         done(missing[outcome.key], outcome)
     return failed
 
 
-def _outcome(future: Any) -> Outcome:
+def _outcome(future: Any, run: Path) -> Outcome:
+    """How a future ended.
+
+    Dask blames every task that was queued on a worker that died, and what needs them. Only the one
+    that was at work is at fault; the others are "lost", and are done by the next round.
+    """
     error = future.exception()
     if error is None:
         outcome: Outcome = future.result()
         return outcome
     if type(error).__name__ == "KilledWorker":
+        if not running(run, future.key).is_file():
+            return Outcome(future.key, "lost")
         return Outcome(future.key, "failed", "the worker died while doing this (out of memory?)")
     return Outcome(future.key, "failed", reason_of(error))
 

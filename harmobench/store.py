@@ -84,6 +84,9 @@ def _flush(folder: Path) -> None:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            path.chmod(
+                0o444
+            )  # published files are the same files: an edit must not reach the store
 
 
 def link(source: Path, target: Path) -> None:

@@ -25,7 +25,7 @@ from harmobench.imaging.volume import (
     read_voxels,
     write_image,
 )
-from harmobench.imaging.warp import carry, read_field
+from harmobench.imaging.warp import carry, field_indices, read_field
 from harmobench.interface import Cohort, Context, Row
 from harmobench.job import Job
 from harmobench.parts import Part
@@ -35,6 +35,8 @@ from harmobench.store import Store, read_json, write_json
 
 PROBABILITY_STEPS = 250  # maps are stored in steps of 1/250, rounded down, so that .8 stays .8
 TISSUE_THRESHOLD = 0.8
+SMALLEST_SHARE = 0.9  # of the brain that must arrive in native space
+BLOCK = 4  # voxels
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,12 @@ def image(work: Work) -> None:
         scan = replace(scan, image=work.need("raw") / "image.nii.gz", inputs=_inputs(work))
         method = part.build() if part.individual else _load_method(part, work.need("fit") / "model")
         made = _transformed(method, scan, part)
+    if made.dtype.kind not in "iufb":
+        raise PluginError(f"method '{part.name}' returned voxels of type {made.dtype}")
+    with np.errstate(over="ignore"):  # what float32 cannot hold is found as inf
+        made = made.astype(np.float32)
     background = check_image(made, brain, part.name)
-    write_image(work.folder / "image.nii.gz", made.astype(np.float32), scan.grid)
+    write_image(work.folder / "image.nii.gz", made, scan.grid)
     write_json(work.folder / "image.json", {"background": background, "method": part.name})
 
 
@@ -285,12 +291,27 @@ def to_native(
     nearest = ndimage.distance_transform_edt(~brain, return_distances=False, return_indices=True)
     filled = voxels[tuple(nearest)]
     mask = carry(brain, grid, field, native, "nearest") > 0.5
-    if not mask.any():
+    share = brain_reached(brain, grid, field, native)
+    if share < SMALLEST_SHARE:
         raise MeasurementError(
-            f"expected the way back to native space in {to_native.name}, found one that brings no "
-            "voxel of the brain there: is it of another image?"
+            f"expected the way back to native space in {to_native.name}, found one that brings "
+            f"only {share:.0%} of the brain there: is it of another image, or its grid too small?"
         )
     return carry(filled, grid, field, native) * mask, mask, native
+
+
+def brain_reached(brain: BoolArray, grid: Grid, field: FloatArray, native: Grid) -> float:
+    """Share of the template's brain voxels that some native voxel takes its value from.
+
+    Counted on blocks of 4 voxels an edge, so that a coarser native grid leaves no holes.
+    """
+    index = np.rint(field_indices(field, native, grid)).reshape(3, -1).astype(np.int64)
+    shape = np.array(grid.shape)[:, None]
+    inside = index[:, ((index >= 0) & (index < shape)).all(axis=0)] // BLOCK
+    reached = np.zeros([-(-n // BLOCK) for n in grid.shape], dtype=bool)
+    reached[tuple(inside)] = True
+    blocks = np.unique(np.stack(np.nonzero(brain)) // BLOCK, axis=1)
+    return float(reached[tuple(blocks)].mean()) if blocks.size else 0.0
 
 
 def _checked_map(maps: Any, name: str, brain: BoolArray, tool: str) -> FloatArray:

@@ -284,7 +284,10 @@ def test_an_atlas_without_one_tissue_is_refused(own: Path, tmp_path: Path) -> No
 
 def test_an_atlas_of_files_that_do_not_fit_each_other_is_refused(own: Path, tmp_path: Path) -> None:
     write_image(own / "labels.nii.gz", np.ones((4, 4, 5), np.uint8), SMALL)
-    with pytest.raises(AtlasError, match=r"as the template has, found \(4, 4, 5\).*labels"):
+    with pytest.raises(
+        AtlasError,
+        match=r"the template's grid \(4 x 4 x 4 .*found another shape or affine \(4 x 4 x 5 .*labels",
+    ):
         bring_atlas(read_atlas(own), SMALL, tmp_path / "brought")
 
 

@@ -65,6 +65,17 @@ def text_for_image(manifest: Path) -> None:
     (manifest.parent / "images/sub-01_GE.nii.gz").write_text("hello")
 
 
+def odd_tissue(manifest: Path) -> None:
+    """Name labels of which one is 257."""
+    image = nib.load(manifest.parent / "images/sub-01_GE.nii.gz")
+    labels = np.ones(image.shape, np.int16)
+    labels[0, 0, 0] = 257
+    nib.save(nib.Nifti1Image(labels, image.affine), manifest.parent / "tissue.nii.gz")
+    lines = manifest.read_text().splitlines()
+    rows = [f"{line},tissue.nii.gz" for line in lines[1:]]
+    manifest.write_text("\n".join([f"{lines[0]},tissue", *rows]) + "\n")
+
+
 # What the user did; what the message must say, with the row where there is one.
 MISTAKES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "missing image": (
@@ -92,6 +103,10 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "duplicate row": (
         lambda m: change(m, "\n02,GE", "\n01,GE"),
         ["row 4", "subject 01 on scanner GE already stands in row 2"],
+    ),
+    "labels that are none": (
+        odd_tissue,
+        ["row 2, column tissue: expected labels 1 CSF, 2 GM, 3 WM and 0, found 257"],
     ),
     "no scanner column": (
         lambda m: change(m, "scanner", "scaner"),

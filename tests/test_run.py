@@ -146,31 +146,36 @@ def test_report_can_be_written_again_without_the_images(
     assert (copy / "report.html").read_text(encoding="utf-8") == page
 
 
-def test_method_that_fails_on_one_scan_becomes_rows(
-    cohort_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    plugin = tmp_path / "plugin"
-    info = plugin / "harmobench_breaks-0.1.dist-info"
+def _plugin(folder: Path, name: str, body: str) -> Path:
+    """Write a package with one method that does `body` in transform, as pip would install it."""
+    info = folder / f"harmobench_{name}-0.1.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: harmobench-breaks\nVersion: 0.1\n")
+    metadata = f"Metadata-Version: 2.1\nName: harmobench-{name}\nVersion: 0.1\n"
+    (info / "METADATA").write_text(metadata)
     (info / "entry_points.txt").write_text(
-        "[harmobench.methods]\nbreaks = harmobench_breaks:Breaks\n"
+        f"[harmobench.methods]\n{name} = harmobench_{name}:Own\n"
     )
-    (plugin / "harmobench_breaks.py").write_text(
+    (folder / f"harmobench_{name}.py").write_text(
+        "import os\n"
         "from dataclasses import dataclass\n"
         "from harmobench.base import Method\n"
         "from harmobench.interface import Reference\n"
         "@dataclass\n"
-        "class Breaks(Method):\n"
-        "    reference = Reference('Breaks', 'Nobody', 2026)\n"
+        "class Own(Method):\n"
+        "    reference = Reference('Own', 'Nobody', 2026)\n"
         "    def transform(self, scan):\n"
         "        if (scan.subject, scan.scanner) == ('02', 'GE'):\n"
-        "            raise ValueError('no luck with /secret/place/file.nii at 0x7f00')\n"
+        f"            {body}\n"
         "        return scan.with_voxels(scan.voxels())\n"
     )
-    out = tmp_path / "run"
-    options = ["--methods", "raw,breaks", "--metrics", "ssim,auroc", "--quiet", "--workers", "1"]
-    done = subprocess.run(
+    return folder
+
+
+def _with_plugin(
+    plugin: Path, cohort_csv: Path, out: Path, methods: str
+) -> subprocess.CompletedProcess[str]:
+    options = ["--methods", methods, "--metrics", "ssim,auroc", "--quiet", "--workers", "1"]
+    return subprocess.run(
         [*COMMAND, "run", "--cohort", str(cohort_csv), "--out", str(out), *options],
         env={**os.environ, "PYTHONPATH": str(plugin)},
         capture_output=True,
@@ -178,6 +183,33 @@ def test_method_that_fails_on_one_scan_becomes_rows(
         timeout=600,
         check=False,
     )
+
+
+def test_method_that_kills_its_worker_takes_no_other_task_along(
+    finished: Path, cohort_csv: Path, tmp_path: Path
+) -> None:
+    plugin = _plugin(tmp_path / "plugin", "dies", "os.kill(os.getpid(), 9)")
+    out = tmp_path / "run"
+    done = _with_plugin(plugin, cohort_csv, out, "raw,dies")
+    assert done.returncode == 1, done.stdout + done.stderr
+    failures = pd.read_csv(out / "failures.csv", dtype=str)
+    assert failures[["task", "method", "subject", "scanner"]].values.tolist() == [
+        ["image", "dies", "02", "GE"]
+    ]
+    assert "the worker died while doing this" in failures["reason"][0]
+    scores = read_table(out / "scores", SCORE_COLUMNS)
+    raw = scores[scores["method"] == "raw"].reset_index(drop=True)
+    before = read_table(finished / "scores", SCORE_COLUMNS)
+    own = before[(before["method"] == "raw") & before["metric"].isin(["ssim", "auroc"])]
+    pd.testing.assert_frame_equal(raw, own.reset_index(drop=True))
+    assert (scores["status"] == "failed").sum() == 2  # its AUROC, and the pair's SSIM
+
+
+def test_method_that_fails_on_one_scan_becomes_rows(cohort_csv: Path, tmp_path: Path) -> None:
+    body = "raise ValueError('no luck with /secret/place/file.nii at 0x7f00')"
+    plugin = _plugin(tmp_path / "plugin", "breaks", body)
+    out = tmp_path / "run"
+    done = _with_plugin(plugin, cohort_csv, out, "raw,breaks")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "2 scores failed" in done.stdout
     scores = read_table(out / "scores", SCORE_COLUMNS)

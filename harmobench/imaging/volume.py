@@ -117,7 +117,12 @@ def read_grid(path: Path) -> Grid:
             f"expected a 3-D image, found {len(image.shape)}-D ({found}) in {path}: "
             "split it into volumes and name one"
         )
-    return Grid.make(image.shape, image.affine)
+    affine = np.asarray(image.affine)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise HarmobenchError(
+            f"expected an affine that gives each voxel its place, found a broken one in {path}"
+        )
+    return Grid.make(image.shape, affine)
 
 
 def read_voxels(path: Path) -> FloatArray:
@@ -151,6 +156,11 @@ def voxels_of(image: Any, path: Path, dtype: Any) -> NDArray[Any]:
     """
     try:
         return np.asarray(image.dataobj, dtype=dtype)
+    except MemoryError as error:
+        raise HarmobenchError(
+            f"expected an image that fits in memory, found a header of {image.shape} voxels in "
+            f"{path}"
+        ) from error
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise HarmobenchError(_damaged(path, error)) from error
 

@@ -1,0 +1,50 @@
+"""Images on their way back to native space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harmobench.atlas import icbm152
+from harmobench.errors import MeasurementError
+from harmobench.imaging.volume import FloatArray, Grid
+from harmobench.imaging.warp import write_field
+from harmobench.tasks import brain_reached, to_native
+
+_, T1, BRAIN, GRID = icbm152(6)
+
+
+def shift(mm: float, grid: Grid = GRID) -> FloatArray:
+    field = np.zeros((*grid.shape, 3), np.float32)
+    field[..., 0] = mm
+    return field
+
+
+def test_identity_brings_the_image_as_it_is(tmp_path: Path) -> None:
+    write_field(tmp_path / "f.nii.gz", shift(0), GRID)
+    voxels, mask, native = to_native(T1 * BRAIN, BRAIN, GRID, tmp_path / "f.nii.gz")
+    assert native.matches(GRID)
+    assert np.array_equal(mask, BRAIN)
+    assert np.allclose(voxels[mask], T1[BRAIN], atol=1e-5)
+    assert not voxels[~mask].any()
+
+
+def test_coarser_native_grid_still_reaches_the_whole_brain() -> None:
+    affine = GRID.affine @ np.diag([2, 2, 2, 1.0])
+    coarse = Grid.make([-(-n // 2) for n in GRID.shape], affine)
+    assert brain_reached(BRAIN, GRID, shift(0, coarse), coarse) > 0.98
+
+
+def test_share_falls_as_the_brain_is_moved_out() -> None:
+    shares = [brain_reached(BRAIN, GRID, shift(mm), GRID) for mm in (0, 60, 90, 150, 400)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] == 1
+    assert shares[-1] == 0
+
+
+def test_field_that_cuts_the_brain_off_is_refused(tmp_path: Path) -> None:
+    write_field(tmp_path / "f.nii.gz", shift(90), GRID)
+    with pytest.raises(MeasurementError, match=r"f\.nii\.gz, found one that brings only \d+% of"):
+        to_native(T1 * BRAIN, BRAIN, GRID, tmp_path / "f.nii.gz")
