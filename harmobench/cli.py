@@ -1,13 +1,17 @@
 """The command line: reads what the user typed, shows what happens, and returns a status.
 
-0: done. 1: done, some scores failed. 2: refused before anything was written. 130: interrupted.
+0: done. 1: done, some scores failed. 2: refused before anything was written.
+3: stopped half-way by the system, a full disk say. 130: interrupted.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +31,7 @@ app = typer.Typer(
 cohort_app = typer.Typer(help="Look at a manifest.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(cohort_app, name="cohort")
 
-DONE, FAILED_ROWS, REFUSED, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED_ROWS, REFUSED, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 LISTED = ("methods", "metrics", "segmenters", "morphometry", "reports", "statistics")
 Quietly = Annotated[bool, typer.Option("--quiet", help="Show failures and the result alone.")]
 
@@ -36,15 +40,18 @@ def main() -> None:
     """Run the command line; every refusal ends with one message and status 2."""
     from harmobench.errors import HarmobenchError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name the terminal cannot show
     try:
         _add_plugin_commands()
         app()
     except HarmobenchError as error:
         sys.stderr.write(f"harmobench: {error}\n")
         sys.exit(REFUSED)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(INTERRUPTED)
+    except OSError as error:  # a full disk, a folder that vanished: what is finished stays
+        sys.stderr.write(f"harmobench: stopped: {error}\n")
+        sys.exit(STOPPED)
 
 
 def _add_plugin_commands() -> None:
@@ -135,19 +142,25 @@ def _run(options: Any, quiet: bool, announce: bool = False) -> int:
     from harmobench.run import run as run_all
 
     command = shlex.join(["harmobench", *sys.argv[1:]])
-    try:
-        with _watcher(quiet) as watcher:
-            if announce:
-                watcher.say(f"writing to {options.out}")
-            result = run_all(options, command, watcher)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: the same command goes on where this one stopped\n")
-        return INTERRUPTED
+    with _interruptible("the same command goes on where this one stopped"), _watcher(quiet) as w:
+        if announce:
+            w.say(f"writing to {options.out}")
+        result = run_all(options, command, w)
     print(f"{result.computed} tasks computed, {result.reused} found finished")
     if result.failed:
         print(f"{result.failed} scores failed: see {result.folder / 'failures.csv'}")
     print(f"report: {result.report}")
     return FAILED_ROWS if result.failed else DONE
+
+
+@contextlib.contextmanager
+def _interruptible(what_next: str) -> Iterator[None]:
+    """Turn Ctrl-C into one line and status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write(f"interrupted: {what_next}\n")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _watcher(quiet: bool) -> Quiet:
@@ -168,17 +181,25 @@ def demo(
 
     Six subjects on four scanners at 2 mm, with the quick preset.
     """
+    import shutil
+
+    from harmobench.errors import SettingsError
     from harmobench.job import Options
     from harmobench.phantom.simulate import simulate
 
+    if workers is not None and workers < 1:
+        raise SettingsError(f"--workers: expected at least 1, found {workers}")
     manifest = out / "cohort" / "matched.csv"
-    with _watcher(quiet) as watcher:
+    unfinished = out / ".cohort.partial"
+    with _interruptible("the same command starts again"), _watcher(quiet) as watcher:
         if manifest.is_file():
             watcher.say(f"the phantom is there already: {manifest}")
         else:
             watcher.say("simulating 6 subjects on 4 scanners at 2 mm")
             count = workers or os.cpu_count() or 1
-            simulate(manifest.parent, 6, 4, 2.0, 0, watcher.step, workers=min(count, 6))
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a demo that was interrupted
+            simulate(unfinished, 6, 4, 2.0, 0, watcher.step, workers=min(count, 6))
+            unfinished.rename(manifest.parent)
     options = Options(
         cohort=manifest,
         out=out / "run",
@@ -204,10 +225,13 @@ def simulate(
 ) -> None:
     """Write a travelling-subjects phantom with known truth; its manifest is OUT/matched.csv."""
     from harmobench.phantom import simulate as phantom
-    from harmobench.run import make_folder
+    from harmobench.run import refuse_system_errors
 
-    make_folder(out, "OUT")
-    with _watcher(quiet) as watcher:
+    with (
+        _interruptible(f"delete {out} and start again"),
+        refuse_system_errors(),
+        _watcher(quiet) as watcher,
+    ):
         if source is None:
             manifest = phantom.simulate(out, subjects, scanners, resolution, seed, watcher.step)
         else:
@@ -223,7 +247,7 @@ def check(
     """Check a manifest and every image in it; report every fault at once."""
     from harmobench.manifest import doubtful_columns, read_cohort
 
-    with _watcher(quiet) as watcher:
+    with _interruptible("nothing was written"), _watcher(quiet) as watcher:
         cohort = read_cohort(manifest, watcher.step)
     grid = "complete" if cohort.complete else "incomplete"
     for note in doubtful_columns(cohort):

@@ -15,6 +15,7 @@ from typing import Any
 
 from harmobench.base import Stateless
 from harmobench.cohort import place_of
+from harmobench.errors import PluginError
 from harmobench.folds import Split, split
 from harmobench.job import Job
 from harmobench.parts import Part
@@ -110,9 +111,24 @@ def make_plan(job: Job, failed: Mapping[str, str] | None = None) -> Plan:
     failed
         Key of each failed task to its reason.
     """
+    _refuse_inputs(job)
     planner = _Planner(job, dict(failed or {}))
     planner.everything()
     return planner.plan
+
+
+def _refuse_inputs(job: Job) -> None:
+    """Refuse a shared input that no method can give: one fitted on scans would see the test set."""
+    for part in job.methods:
+        for name in part.needs["inputs"]:
+            if name == NEEDS_TISSUE:
+                continue
+            given = job.part("methods", name)
+            if not given.individual or given.needs["inputs"]:
+                raise PluginError(
+                    f"method '{part.name}' needs the shared input '{name}': expected tissue, or a "
+                    "method that is fitted on no scan and needs no input itself"
+                )
 
 
 class _Planner:

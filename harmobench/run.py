@@ -68,14 +68,17 @@ def run(options: Options, command: str, watcher: Watcher) -> Result:
     HarmobenchError
         It was refused; then nothing was written.
     """
-    _refuse_foreign_folder(options.out)
-    job = resolve(options, command, watcher.step)
-    make_folder(options.out, "--out")
-    with _locked(options.out):
-        return _run(options, job, watcher)
+    with refuse_system_errors():
+        _refuse_foreign_folder(options.out)
+        job = resolve(options, command, watcher.step)
+    plan = make_plan(job)  # what cannot be planned is refused before anything is written
+    with connect(options.workers, options.scheduler, job.device == "cuda") as client:
+        make_folder(options.out, "--out")
+        with _locked(options.out):
+            return _run(options, job, plan, client, watcher)
 
 
-def _run(options: Options, job: Job, watcher: Watcher) -> Result:
+def _run(options: Options, job: Job, plan: Plan, client: Any, watcher: Watcher) -> Result:
     folder = options.out.absolute()
     store = Store(folder / "store")
     store.sweep()
@@ -85,11 +88,9 @@ def _run(options: Options, job: Job, watcher: Watcher) -> Result:
         watcher.say(note)
     failed: dict[str, tuple[Task, str]] = {}
     counts: dict[str, int] = {}
-    plan = make_plan(job)
     there = [key for key in plan.tasks if store.has(key)]
     watcher.start(plan, there)
-    with connect(options.workers, options.scheduler, job.device == "cuda") as client:
-        plan = _execute(folder, job, plan, failed, client, _counting(watcher.task, counts))
+    plan = _execute(folder, job, plan, failed, client, _counting(watcher.task, counts))
     finished = Run(folder, job, plan, store)
     watcher.say("writing tables, images and the report")
     write_results(finished, failed)
@@ -154,6 +155,15 @@ def _refuse_foreign_folder(out: Path) -> None:
         raise SettingsError(
             f"--out: expected a place where a folder can be made, found {parent}: name another"
         )
+
+
+@contextmanager
+def refuse_system_errors() -> Iterator[None]:
+    """Turn what the system refuses (a name too long, a folder without access) into a refusal."""
+    try:
+        yield
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(f"the system refused: {error}") from error
 
 
 def make_folder(path: Path, option: str) -> None:

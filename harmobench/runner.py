@@ -230,15 +230,18 @@ def connect(workers: int | None, scheduler: str | None, gpu: bool) -> Iterator[A
 
 @contextlib.contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Let processes that start in this block ignore Ctrl-C: the run stops them itself."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Let processes that start in this block never see Ctrl-C: the run stops them itself.
+
+    The signal is blocked, which children inherit; one that comes meanwhile is raised afterwards.
+    """
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # it lifts the block when it is started inside
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _cluster(count: int, gpu: bool) -> Any:

@@ -284,11 +284,24 @@ def test_an_atlas_without_one_tissue_is_refused(own: Path, tmp_path: Path) -> No
 
 def test_an_atlas_of_files_that_do_not_fit_each_other_is_refused(own: Path, tmp_path: Path) -> None:
     write_image(own / "labels.nii.gz", np.ones((4, 4, 5), np.uint8), SMALL)
-    with pytest.raises(
-        AtlasError,
-        match=r"the template's grid \(4 x 4 x 4 .*found another shape or affine \(4 x 4 x 5 .*labels",
-    ):
+    with pytest.raises(AtlasError, match=r"found another shape or affine \(4 x 4 x 5 .*labels"):
         bring_atlas(read_atlas(own), SMALL, tmp_path / "brought")
+
+
+def test_labels_that_lie_elsewhere_are_refused(own: Path, tmp_path: Path) -> None:
+    moved = SMALL.affine.copy()
+    moved[0, 3] = 40  # mm
+    labels = read_labels(own / "labels.nii.gz").astype(np.uint8)
+    write_image(own / "labels.nii.gz", labels, Grid.make(SMALL.shape, moved))
+    with pytest.raises(AtlasError, match=r"found another shape or affine .*labels"):
+        bring_atlas(read_atlas(own), SMALL, tmp_path / "brought")
+
+
+def test_codes_are_whole_numbers(own: Path) -> None:
+    toml = own / "atlas.toml"
+    toml.write_text(toml.read_text().replace("csf = 24", "csf = 24.7"))
+    with pytest.raises(AtlasError, match=r"24\.7, which is no whole number"):
+        read_atlas(own)
 
 
 # --- cohorts that lie elsewhere -------------------------------------------------------------------
