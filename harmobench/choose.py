@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harmobench.cohort import Cohort, place_of
-from harmobench.errors import PluginError, SettingsError
+from harmobench.errors import PluginError, SettingsError, nearest
 from harmobench.imaging.volume import read_grid
 from harmobench.interface import Needs
 from harmobench.job import Options
@@ -144,8 +143,7 @@ def _refuse_unused_sets(left: Mapping[str, Any], options: Options) -> None:
     for name in left:
         if name not in known:
             everything = [*known, *names_of(options.methods, "methods")]
-            near = difflib.get_close_matches(name, everything, n=1, cutoff=0.5)
-            hint = f"; is '{near[0]}' meant?" if near else ""
+            hint = nearest(name, everything)
             raise SettingsError(
                 f"--set: '{name}' is no method, metric or segmenter of this run{hint}"
             )

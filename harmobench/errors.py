@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 
@@ -50,3 +51,13 @@ class MethodError(HarmobenchError):
 
 class MeasurementError(HarmobenchError):
     """A segmenter, morphometry tool or metric that could not measure what it was given."""
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
+    """Propose the known name that is most like the one given, as the end of a message.
+
+    >>> nearest("mispell", ["raw", "mispel"])
+    "; is 'mispel' meant?"
+    """
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"; is '{near[0]}' meant?" if near else ""

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harmobench.cohort import TISSUES, Progress, bids_labels
+from harmobench.errors import HarmobenchError
 from harmobench.interface import Design, Finished, Reference
 from harmobench.job import Job, job_from
+from harmobench.parts import Part
 from harmobench.plan import Gap, Plan, Task
 from harmobench.results import (
     AGGREGATE_COLUMNS,
@@ -38,8 +40,8 @@ class Run:
     store: Store
 
 
-def write_results(run: Run, failed: Mapping[str, tuple[Task, str]]) -> None:
-    """Write scores, aggregates, comparisons, costs and failures."""
+def write_results(run: Run, failed: Mapping[str, tuple[Task, str]]) -> pd.DataFrame:
+    """Write scores, aggregates, comparisons, costs and failures; return the scores."""
     import pandas as pd
 
     scores = table(_score_rows(run), SCORE_COLUMNS)
@@ -55,30 +57,31 @@ def write_results(run: Run, failed: Mapping[str, tuple[Task, str]]) -> None:
         write_table(table(rows, columns), run.folder / stem)
     write_table(table(_cost_rows(run), COST_COLUMNS), run.folder / "costs")
     write_table(table(_failure_rows(failed), FAILURE_COLUMNS), run.folder / "failures")
+    return scores
 
 
 def _score_rows(run: Run) -> list[dict[str, Any]]:
     rows = []
-    levels = {part.name: part.build().level for part in run.job.metrics}
+    metrics = {part.name: part.build() for part in run.job.metrics}
     for task in run.plan.of_kind("score"):
         args = task.args
-        head = _head(run.job, args, levels)
+        head = _head(run.job, args, metrics)
         for row in read_json(run.store.path(task.key) / "rows.json"):
             subject = row["subject"] or args.get("subject", "")
             rows.append({**head, **row, "subject": subject, "fold": _fold(run.job, args, subject)})
-    return rows + _gap_rows(run, levels)
+    return rows + _gap_rows(run, metrics)
 
 
-def _head(job: Job, args: Mapping[str, Any], levels: Mapping[str, str]) -> dict[str, Any]:
-    reads = job.part("metrics", args["metric"]).build().reads
+def _head(job: Job, args: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    metric = metrics[args["metric"]]
     return {
         "method": args["method"],
         "config": job.part("methods", args["method"]).config,
         "repeat": args["repeat"],
         "tool": args["tool"],
         "metric": args["metric"],
-        "level": levels[args["metric"]],
-        "space": args.get("space", "") if reads != "measures" else "",
+        "level": metric.level,
+        "space": args.get("space", "") if metric.reads != "measures" else "",
     }
 
 
@@ -87,22 +90,22 @@ def _fold(job: Job, args: Mapping[str, Any], subject: str) -> int:
     return job.folds[args["repeat"]].get(subject, -1) if folds else -1
 
 
-def _gap_rows(run: Run, levels: Mapping[str, str]) -> list[dict[str, Any]]:
+def _gap_rows(run: Run, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     by_subject: dict[tuple[Any, ...], dict[str, Gap]] = {}
     for gap in run.plan.gaps:
         key = tuple(gap.args[k] for k in ("method", "repeat", "metric", "tool", "subject"))
         by_subject.setdefault(key, {})[gap.args["scanner"]] = gap
-    cohort = run.job.cohort()
+    cohort = run.job.cohort
     rows = []
     for (_, _, metric_name, _, subject), gaps in by_subject.items():
-        metric = run.job.part("metrics", metric_name).build()
+        metric = metrics[metric_name]
         scanners = [scan.scanner for scan in cohort.of(subject)]
         for where in _places(scanners, metric.level):
             own = [gaps[scanner] for scanner in where if scanner in gaps]
             if not own:
                 continue
             gap = own[0]
-            head = _head(run.job, gap.args, levels)
+            head = _head(run.job, gap.args, metrics)
             for structure in metric.structures:
                 rows.append(
                     {
@@ -163,7 +166,7 @@ def _failure_rows(failed: Mapping[str, tuple[Task, str]]) -> list[dict[str, Any]
 
 def design_of(job: Job) -> Design:
     """Return what statistics must know of a run."""
-    cohort = job.cohort()
+    cohort = job.cohort
     group = job.groups
     groups = {}
     if group is not None:
@@ -181,7 +184,7 @@ def design_of(job: Job) -> Design:
 
 def publish(run: Run) -> None:
     """Link images, segmentations and models from the store under readable names (BIDS)."""
-    cohort = run.job.cohort()
+    cohort = run.job.cohort
     subjects, scanners = bids_labels(cohort.subjects), bids_labels(cohort.scanners)
     methods = bids_labels(part.name for part in run.job.methods)
     write_json(run.folder / "harmonized" / "dataset_description.json", _description(run.job))
@@ -230,8 +233,6 @@ def finished(folder: Path) -> Finished:
     HarmobenchError
         The folder holds no finished run.
     """
-    from harmobench.errors import HarmobenchError
-
     if not (folder / "run.json").is_file():
         raise HarmobenchError(f"expected a run folder, found no run.json in {folder}")
     settings = read_json(folder / "run.json")
@@ -271,7 +272,7 @@ def write_shown(run: Run) -> None:
 
 
 def _settings(settings: Mapping[str, Any], job: Job) -> dict[str, Any]:
-    cohort = job.cohort()
+    cohort = job.cohort
     shown = {k: v for k, v in settings.items() if k not in ("scans", "folds", "source")}
     return shown | {
         "methods": {part.name: _shown(part) for part in job.methods},
@@ -290,7 +291,7 @@ def _settings(settings: Mapping[str, Any], job: Job) -> dict[str, Any]:
     }
 
 
-def _shown(part: Any) -> dict[str, Any]:
+def _shown(part: Part) -> dict[str, Any]:
     return {
         "class": part.target,
         "distribution": part.distribution,
@@ -320,13 +321,8 @@ def _references(job: Job) -> dict[str, Reference]:
 def write_reports(folder: Path, progress: Progress) -> list[Path]:
     """Write every report of a finished run; the main file of the last one comes last."""
     run = finished(folder)
-    job = job_from(read_json(folder / "run.json"))
+    reports = (Part(**part) for part in run.settings["reports"])
     main = []
-    for part in sorted(job.reports, key=lambda part: part.name != "tables"):
+    for part in sorted(reports, key=lambda part: part.name != "tables"):
         main.append(next(iter(part.build().write(run, progress))))
     return main
-
-
-def failed_rows(scores: pd.DataFrame) -> int:
-    """How many scores could not be had because something failed."""
-    return int((scores["status"] == "failed").sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -88,8 +88,9 @@ class Job:
     threads: int = 1
     notes: tuple[str, ...] = ()
 
+    @cached_property
     def cohort(self) -> Cohort:
-        """Return the scans as the manifest has them."""
+        """The scans as the manifest has them."""
         return Cohort(tuple(_scan(row) for row in self.scans), self.source)
 
     def part(self, kind: str, name: str) -> Part:

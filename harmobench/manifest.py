@@ -12,7 +12,7 @@ from types import MappingProxyType
 import numpy as np
 
 from harmobench.cohort import Cohort, Progress, Scan, no_progress
-from harmobench.errors import HarmobenchError, ManifestError
+from harmobench.errors import HarmobenchError, ManifestError, nearest
 from harmobench.imaging.volume import FloatArray, Grid, check_stream, read_grid, read_voxels
 
 REQUIRED = ("subject", "scanner", "image")
@@ -99,8 +99,7 @@ def _header_faults(header: Sequence[str]) -> list[str]:
         ]
     for name in REQUIRED:
         if name not in header:
-            near = difflib.get_close_matches(name, header, n=1, cutoff=0.6)
-            hint = f"; is '{near[0]}' meant?" if near else ""
+            hint = nearest(name, header, 0.6)
             faults.append(f"row 1: expected a column '{name}', found {', '.join(header)}{hint}")
     for name, count in Counter(header).items():
         if count > 1:

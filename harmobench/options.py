@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from harmobench.errors import SettingsError
+from harmobench.errors import SettingsError, nearest
 from harmobench.job import Options
 
 PATHS = ("cohort", "out", "freesurfer")
@@ -55,8 +54,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     known = {field.name for field in fields(Options)}
     for name in data:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"; is '{near[0]}' meant?" if near else ""
+            hint = nearest(name, known)
             raise SettingsError(f"--config: {path} has an unknown option '{name}'{hint}")
     try:
         return {name: _value(name, value, path) for name, value in data.items()}

@@ -139,7 +139,7 @@ class _Planner:
         self.broken = failed
         self.plan = Plan()
         self.rows = {(row["subject"], row["scanner"]): row for row in job.scans}
-        self.cohort = job.cohort()
+        self.cohort = job.cohort
         self.metric_traits = {part.name: _traits(part) for part in job.metrics}
         self.base = merkle(job.kernel, dict(job.environment))
         self.known: dict[tuple[Any, ...], str] = {}  # keys that many tasks ask for again

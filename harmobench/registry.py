@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -15,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from harmobench.errors import PluginError, SettingsError
+from harmobench.errors import PluginError, SettingsError, nearest
 
 KINDS = (
     "methods",
@@ -108,8 +107,7 @@ def find(kind: str, name: str) -> Plugin:
     """
     known = plugins(kind)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"; is '{near[0]}' meant?" if near else ""
+        hint = nearest(name, known)
         raise PluginError(
             f"expected one of the installed {kind} ({', '.join(known) or 'none'}), "
             f"found '{name}'{hint}"
@@ -132,8 +130,7 @@ def build(
     known = {f.name: f for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
     for name, value in chosen.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"; is '{near[0]}' meant?" if near else ""
+            hint = nearest(name, known)
             raise SettingsError(
                 f"'{plugin.name}' has no parameter '{name}'{hint}; "
                 f"it has: {', '.join(known) or 'none'}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import harmobench
 from harmobench import folds as folding
 from harmobench.choose import choose_methods, choose_others, precomputed
 from harmobench.cohort import Cohort, Progress
-from harmobench.errors import SettingsError
+from harmobench.errors import SettingsError, nearest
 from harmobench.job import Job, Options
 from harmobench.manifest import doubtful_columns, read_cohort
 from harmobench.parts import Part
@@ -165,8 +164,7 @@ def _default_group(cohort: Cohort, notes: list[str]) -> dict[str, str] | None:
 def _known_column(option: str, column: str, cohort: Cohort) -> None:
     known = list(cohort.scans[0].values)
     if column not in known:
-        near = difflib.get_close_matches(column, known, n=1, cutoff=0.5)
-        hint = f"; is '{near[0]}' meant?" if near else ""
+        hint = nearest(column, known)
         raise SettingsError(
             f"{option}: expected a column of the manifest ({', '.join(known) or 'none'}), "
             f"found '{column}'{hint}"

@@ -16,7 +16,6 @@ from harmobench.finish import Run, publish, write_reports, write_results, write_
 from harmobench.job import Job, Options
 from harmobench.plan import Plan, Task, make_plan
 from harmobench.resolve import resolve
-from harmobench.results import SCORE_COLUMNS, read_table
 from harmobench.runner import Outcome, connect, run_tasks
 from harmobench.store import Store, write_json, write_text
 
@@ -93,11 +92,10 @@ def _run(options: Options, job: Job, plan: Plan, client: Any, watcher: Watcher) 
     plan = _execute(folder, job, plan, failed, client, _counting(watcher.task, counts))
     finished = Run(folder, job, plan, store)
     watcher.say("writing tables, images and the report")
-    write_results(finished, failed)
+    scores = write_results(finished, failed)
     publish(finished)
     write_shown(finished)
     written = write_reports(folder, watcher.step)
-    scores = read_table(folder / "scores", SCORE_COLUMNS)
     bad = int((scores["status"] == "failed").sum())
     return Result(folder, written[-1], bad, counts.get("done", 0), len(there))
 

@@ -87,13 +87,13 @@ class Work:
                 device=job.device if self.task.heavy else "cpu",
                 threads=job.threads,
                 progress=no_progress,
-                scanners=job.cohort().scanners,
+                scanners=job.cohort.scanners,
                 **more,
             )
 
     def scan(self, subject: str, scanner: str) -> Scan:
         """Scan as the manifest has it, with the common brain mask."""
-        own = self.job.cohort().scan(subject, scanner)
+        own = self.job.cohort.scan(subject, scanner)
         if own is None:
             raise PluginError(f"no scan of subject {subject} on {scanner}")
         return replace(own, mask=self.brain)
@@ -103,7 +103,7 @@ def space(work: Work) -> None:
     """Bring the atlas to the cohort's grid and intersect all brain masks."""
     with tempfile.TemporaryDirectory(prefix="harmobench-") as scratch:
         own = read_atlas_source(work.job.atlas["source"], Path(scratch))
-        cohort = work.job.cohort()
+        cohort = work.job.cohort
         grid = cohort.scans[0].grid
         atlas = bring_atlas(own, grid, work.folder / "atlas")
     brain = atlas.brain().copy()
@@ -223,7 +223,7 @@ def _cohort(work: Work, role: str, subjects: list[str]) -> Cohort:
     raws = work.roles(role)
     names = work.job.part("methods", work.args["method"]).needs["inputs"]
     scans = []
-    for scan in work.job.cohort().select(subjects).scans:
+    for scan in work.job.cohort.select(subjects).scans:
         where = place_of(scan.subject, scan.scanner)
         inputs = {name: _input_file(work.need(f"input:{name}:{where}")) for name in names}
         file = raws[where] / "image.nii.gz"

@@ -9,6 +9,7 @@ import numpy as np
 
 from harmobench.base import Method
 from harmobench.interface import Needs, Reference, Scan
+from harmobench.references import TORBATI_2023
 
 
 @dataclass
@@ -19,16 +20,7 @@ class Raw(Method):
     """
 
     needs: ClassVar[Needs] = Needs(role="baseline")
-    reference: ClassVar[Reference] = Reference(
-        title="MISPEL: A supervised deep learning harmonization method for multi-scanner "
-        "neuroimaging data",
-        authors="Torbati ME, Minhas DS, Laymon CM, Maillard P, Wilson JD, Chen CL, Crainiceanu CM, "
-        "DeCarli CS, Hwang SJ, Tudorascu DL",
-        year=2023,
-        venue="Medical Image Analysis 89, 102926",
-        doi="10.1016/j.media.2023.102926",
-        key="torbati2023mispel",
-    )
+    reference: ClassVar[Reference] = TORBATI_2023
 
     def transform(self, scan: Scan) -> Scan:
         """Return the scan's own intensities (x, y, z), 0 outside its brain mask."""

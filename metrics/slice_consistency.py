@@ -22,6 +22,7 @@ from harmobench.metrics.windows import (
     window_mean,
     with_margin,
 )
+from harmobench.references import TORBATI_2023
 
 TAILS = (0.1, 99.9)
 PLANES = ("sagittal", "coronal", "axial")  # slices across the world's x, y and z axis
@@ -51,16 +52,7 @@ class SliceConsistency(Stateless):
     range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     units: ClassVar[str] = ""
     structures: ClassVar[tuple[str, ...]] = ("axial", "sagittal", "coronal")
-    reference: ClassVar[Reference] = Reference(
-        title="MISPEL: A supervised deep learning harmonization method for multi-scanner "
-        "neuroimaging data",
-        authors="Torbati ME, Minhas DS, Laymon CM, Maillard P, Wilson JD, Chen CL, Crainiceanu CM, "
-        "DeCarli CS, Hwang SJ, Tudorascu DL",
-        year=2023,
-        venue="Medical Image Analysis 89, 102926",
-        doi="10.1016/j.media.2023.102926",
-        key="torbati2023mispel",
-    )
+    reference: ClassVar[Reference] = TORBATI_2023
 
     def score(
         self, scans: tuple[Scan, ...], state: State | None, context: Context

@@ -10,6 +10,7 @@ import numpy as np
 
 from harmobench.base import Stateless
 from harmobench.interface import Better, Context, Reference, Row, Scan, Segmentation, State
+from harmobench.references import TORBATI_2023
 
 
 @dataclass
@@ -34,16 +35,7 @@ class Volume(Stateless):
     range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
     units: ClassVar[str] = "ml"
     structures: ClassVar[tuple[str, ...]] = ("gm", "wm", "csf")
-    reference: ClassVar[Reference] = Reference(
-        title="MISPEL: A supervised deep learning harmonization method for multi-scanner "
-        "neuroimaging data",
-        authors="Torbati ME, Minhas DS, Laymon CM, Maillard P, Wilson JD, Chen CL, Crainiceanu CM, "
-        "DeCarli CS, Hwang SJ, Tudorascu DL",
-        year=2023,
-        venue="Medical Image Analysis 89, 102926",
-        doi="10.1016/j.media.2023.102926",
-        key="torbati2023mispel",
-    )
+    reference: ClassVar[Reference] = TORBATI_2023
 
     def score(
         self, scans: tuple[Scan, ...], state: State | None, context: Context

@@ -435,7 +435,7 @@ def test_no_image_needs_a_fit_that_saw_its_subject(
         job_of(image), scans=rows_of(image, seen), folds=(folds,), metrics=(SSIM,), methods=METHODS
     )
     plan = make_plan(job)
-    cohort = job.cohort()
+    cohort = job.cohort
     for (method, _, subject, scanner), key in plan.images.items():
         task = plan.tasks[key]
         if method != "net":

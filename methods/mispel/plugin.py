@@ -14,6 +14,7 @@ from harmobench.imaging.volume import BoolArray, FloatArray
 from harmobench.interface import Cohort, Context, Needs, Reference, Scan
 from harmobench.methods.mispel import slices
 from harmobench.methods.mispel.presets import CHOICES, PRESETS
+from harmobench.references import TORBATI_2023
 
 
 @dataclass
@@ -65,17 +66,7 @@ class Mispel(Method):
     """
 
     needs: ClassVar[Needs] = Needs(matched=True, folds=True, gpu=True)
-    reference: ClassVar[Reference] = Reference(
-        title="MISPEL: A supervised deep learning harmonization method for multi-scanner "
-        "neuroimaging data",
-        authors="Torbati, M. E. and Minhas, D. S. and Laymon, C. M. and Maillard, P. and "
-        "Wilson, J. D. and Chen, C.-L. and Crainiceanu, C. M. and DeCarli, C. S. and "
-        "Hwang, S. J. and Tudorascu, D. L.",
-        year=2023,
-        venue="Medical Image Analysis",
-        doi="10.1016/j.media.2023.102926",
-        key="torbati2023mispel",
-    )
+    reference: ClassVar[Reference] = TORBATI_2023
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
     latent: int = 6
