@@ -33,6 +33,15 @@ class Method:
         """Learn nothing; methods that learn override this."""
         return self
 
+    def check(self, scanners: Sequence[str] = ()) -> None:
+        """Refuse parameters that cannot be used, here on a cohort of `scanners` where given.
+
+        Raises
+        ------
+        SettingsError
+            What was expected, and what was found.
+        """
+
     def transform(self, scan: Scan) -> Scan:
         """Return `scan.with_voxels(harmonized)`."""
         raise NotImplementedError(f"{type(self).__name__} has no transform")

@@ -146,6 +146,9 @@ class Context:
         The clinical groups, and the manifest columns that the user named as covariates.
     raws
         RAW of the scans that a metric scores, by (subject, scanner).
+    pieces
+        What a `Piecewise` method's `fit` stands on, fitted, in the order of `pieces()`; empty where
+        nobody fitted them, so that `fit` has to.
     """
 
     seed: int
@@ -159,6 +162,7 @@ class Context:
     group: Group | None = None
     covariates: tuple[str, ...] = ()
     raws: Mapping[tuple[str, str], Scan] = field(default_factory=dict)
+    pieces: tuple[Any, ...] = ()
 
     def raw(self, scan: Scan) -> Scan:
         """RAW of a scan that a metric scores."""
@@ -174,6 +178,7 @@ class Harmonizer(Protocol):
 
     `presets` maps "quick", "default" or "paper" to the parameters that the preset changes. A
     harmonized image keeps the grid of its RAW, is finite, and has one value outside the mask.
+    A method that is also `Piecewise` has its pieces trained side by side first.
     """
 
     needs: ClassVar[Needs]
@@ -195,6 +200,22 @@ class Harmonizer(Protocol):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
+        ...
+
+
+@runtime_checkable
+class Piecewise(Protocol):
+    """A method whose `fit` stands on trainings that can go side by side, such as a grid's points.
+
+    Each is a task of its own, on a worker of its own; `fit` finds them in `context.pieces`.
+    """
+
+    def pieces(self) -> Sequence[Mapping[str, Any]]:
+        """Parameters that each piece changes; none where `fit` needs none."""
+        ...
+
+    def fit_piece(self, train: Cohort, validation: Cohort | None, context: Context) -> Self:
+        """Train one piece, whose parameters these are, on what `fit` gets."""
         ...
 
 
@@ -428,6 +449,7 @@ __all__ = [
     "Metric",
     "Morphometry",
     "Needs",
+    "Piecewise",
     "Progress",
     "Reference",
     "Report",

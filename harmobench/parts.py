@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 from harmobench.base import Method
 from harmobench.errors import PluginError
-from harmobench.interface import Needs
+from harmobench.interface import Needs, Piecewise
 from harmobench.registry import Plugin, build, find
 
 
@@ -32,6 +32,8 @@ class Part:
         `Needs` of a method as a dictionary; empty for other plugins.
     individual
         Whether a method is fitted on no scan at all.
+    pieces
+        Parameters that each piece of a `Piecewise` method changes.
     images
         For images made elsewhere: their paths by `cohort.place_of`; otherwise empty.
     reference
@@ -46,6 +48,7 @@ class Part:
     config: str = "default"
     needs: Mapping[str, Any] = field(default_factory=dict)
     individual: bool = False
+    pieces: Sequence[Mapping[str, Any]] = ()
     images: Mapping[str, str] = field(default_factory=dict)
     reference: Mapping[str, Any] = field(default_factory=dict)
 
@@ -53,6 +56,10 @@ class Part:
     def identity(self) -> list[Any]:
         """All of the plugin that its results depend on."""
         return [self.name, self.target, self.digest, dict(self.parameters)]
+
+    def piece(self, number: int) -> Part:
+        """Return the method with the parameters of one of its pieces."""
+        return replace(self, parameters={**self.parameters, **self.pieces[number]}, pieces=())
 
     def build(self) -> Any:
         """Construct the plugin with its parameters."""
@@ -76,11 +83,15 @@ def plugin_part(plugin: Plugin, parameters: Mapping[str, Any], preset: str) -> P
         target=plugin.target,
         distribution=plugin.distribution,
         digest=plugin.digest(),
-        parameters=json.loads(json.dumps(vars(instance))) if hasattr(instance, "__dict__") else {},
+        parameters=_plain(vars(instance)) if hasattr(instance, "__dict__") else {},
         config=";".join(f"{k}={v}" for k, v in sorted(parameters.items())) or "default",
         reference=asdict(reference) if reference is not None else {},
         **more,
     )
+
+
+def _plain(data: Any) -> Any:
+    return json.loads(json.dumps(data))
 
 
 def _method_traits(plugin: Plugin, method: Any) -> dict[str, Any]:
@@ -98,6 +109,7 @@ def _method_traits(plugin: Plugin, method: Any) -> dict[str, Any]:
     return {
         "needs": {**asdict(needs), "inputs": list(needs.inputs)},
         "individual": type(method).fit is Method.fit,
+        "pieces": _plain(method.pieces()) if isinstance(method, Piecewise) else [],
     }
 
 

@@ -34,8 +34,8 @@ class Task:
     key
         Where its result lies in the store.
     kind
-        space, image, fit, tissue, segment, measure, summary, merge, score or picture: the name of
-        the function in `harmobench.tasks` that does it.
+        space, image, piece, fit, tissue, segment, measure, summary, merge, score or picture: the
+        name of the function in `harmobench.tasks` that does it.
     needs
         Role to the key of another task.
     args
@@ -53,7 +53,7 @@ class Task:
     @property
     def label(self) -> str:
         """What to show a person."""
-        shown = ("method", "tool", "metric", "subject", "scanner", "fold")
+        shown = ("method", "tool", "metric", "subject", "scanner", "fold", "piece")
         # fold -1 is that of a method without folds
         parts = [
             str(self.args[name]) for name in shown if self.args.get(name) not in (None, "", -1)
@@ -115,6 +115,22 @@ def make_plan(job: Job, failed: Mapping[str, str] | None = None) -> Plan:
     planner = _Planner(job, dict(failed or {}))
     planner.everything()
     return planner.plan
+
+
+def plan_final(job: Job, method: str) -> tuple[Plan, str | None]:
+    """Plan the fit of one method on all subjects, for scans outside the cohort.
+
+    Returns
+    -------
+    tuple
+        The tasks that it needs, and the key of the fit; None for a method that is fitted on nothing
+        (then the common brain mask alone is planned).
+    """
+    planner = _Planner(job, {})
+    part = job.part("methods", method)
+    planner.space()
+    key = None if part.individual else planner.fit(part, 0, -1)
+    return planner.plan, key
 
 
 def _refuse_inputs(job: Job) -> None:
@@ -259,10 +275,36 @@ class _Planner:
         )
 
     def make_fit(self, part: Part, repeat: int, fold: int) -> str:
-        if part.needs["folds"]:
-            parts = split(self.cohort, self.job.folds[repeat], fold)
-        else:
-            parts = Split((), (), self.cohort.subjects)
+        parts = self.split(part, repeat, fold)
+        args = {
+            "method": part.name,
+            "repeat": repeat,
+            "fold": fold,
+            "seed": seed_of(self.job.seed, part.name, repeat, fold),
+            "training": list(parts.training),
+            "validation": list(parts.validation),
+        }
+        needs, seen = self.seen(part, parts)
+        shared = [seen, args["seed"], *self.circumstances(part)]
+        heavy = bool(part.needs["gpu"])
+        pieces = {}
+        for number in range(len(part.pieces)):
+            own = {**args, "piece": number}
+            identity = part.piece(number).identity
+            pieces[f"piece:{number}"] = self.add(
+                "piece", needs, own, identity, *shared, heavy=heavy
+            )
+        return self.add("fit", {**needs, **pieces}, args, part.identity, *shared, heavy=heavy)
+
+    def split(self, part: Part, repeat: int, fold: int) -> Split:
+        """Subjects of a fit; fold -1 is that on all of them."""
+        if fold >= 0:
+            return split(self.cohort, self.job.folds[repeat], fold)
+        trained = part.needs["folds"]
+        return Split((), (), self.cohort.matched if trained else self.cohort.subjects)
+
+    def seen(self, part: Part, parts: Split) -> tuple[dict[str, str], list[Any]]:
+        """Tasks whose images a fit sees, and what of the manifest it sees of them."""
         needs = {"space": self.space()}
         used: list[Any] = []
         for role, subjects in (("train", parts.training), ("validation", parts.validation)):
@@ -272,29 +314,18 @@ class _Planner:
                 for name, key in self.inputs(part, scan.subject, scan.scanner).items():
                     needs[f"{name}:{where}"] = key
                 used.append([role, scan.subject, scan.scanner, self.labels(part, scan.values)])
-        args = {
-            "method": part.name,
-            "repeat": repeat,
-            "fold": fold,
-            "seed": seed_of(self.job.seed, part.name, repeat, fold),
-            "training": list(parts.training),
-            "validation": list(parts.validation),
-        }
+        return needs, used
+
+    def circumstances(self, part: Part) -> list[Any]:
+        """Return what a fit hangs on beside its images and its seed."""
         job = self.job
-        return self.add(
-            "fit",
-            needs,
-            args,
-            part.identity,
-            used,
-            args["seed"],
+        return [
             job.device if part.needs["gpu"] else "cpu",
             job.threads,
             job.target if part.needs["target"] else None,
             dict(job.group) if job.group and part.needs["group"] else None,
             list(job.covariates) if part.needs["covariates"] else None,
-            heavy=bool(part.needs["gpu"]),
-        )
+        ]
 
     def labels(self, part: Part, values: Mapping[str, str]) -> list[str]:
         names: list[str] = []

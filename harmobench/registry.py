@@ -120,13 +120,15 @@ def build(
 ) -> Any:
     """Construct a plugin with its preset's parameters and the user's over them.
 
+    Among the user's, "preset" names another of the plugin's own presets.
+
     Raises
     ------
     PluginError, SettingsError
         The plugin is broken, or a parameter is unknown or of the wrong type.
     """
     cls = plugin.load()
-    chosen = {**getattr(cls, "presets", {}).get(preset, {}), **(parameters or {})}
+    chosen = _with_preset(plugin, getattr(cls, "presets", {}), dict(parameters or {}), preset)
     known = {f.name: f for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
     for name, value in chosen.items():
         if name not in known:
@@ -147,6 +149,22 @@ def build(
         ) from error
 
 
+def _with_preset(
+    plugin: Plugin,
+    presets: Mapping[str, Mapping[str, Any]],
+    given: dict[str, Any],
+    preset: str,
+) -> dict[str, Any]:
+    if presets and "preset" in given:
+        preset = str(given.pop("preset"))
+        if preset not in presets:
+            raise SettingsError(
+                f"parameter '{plugin.name}.preset': expected one of {', '.join(presets)}, "
+                f"found '{preset}'{nearest(preset, presets)}"
+            )
+    return {**presets.get(preset, {}), **given}
+
+
 def _fitting(plugin: str, field: dataclasses.Field[Any], value: Any) -> Any:
     default = field.default
     if isinstance(value, list):
@@ -160,7 +178,7 @@ def _fitting(plugin: str, field: dataclasses.Field[Any], value: Any) -> Any:
     elif isinstance(default, float) and isinstance(value, int):
         return float(value)
     elif isinstance(default, tuple) and not isinstance(value, tuple):
-        return (value,)
+        return tuple(value.split(",")) if isinstance(value, str) else (value,)
     else:
         good = isinstance(value, type(default))
     if not good:

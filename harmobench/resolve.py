@@ -7,6 +7,7 @@ from typing import Any
 
 import harmobench
 from harmobench import folds as folding
+from harmobench.base import Method
 from harmobench.choose import choose_methods, choose_others, precomputed
 from harmobench.cohort import Cohort, Progress
 from harmobench.errors import SettingsError, nearest
@@ -44,6 +45,7 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
             "works here, not what MISPEL or CALAMITI can do; judge them with --preset default"
         )
     notes += doubtful_columns(cohort)
+    _check_parameters(methods, cohort)
     scans = tuple(hashed(scan) for scan in cohort.scans)
     _refuse_equal_images(scans)
     native = ways_back(cohort, progress)
@@ -107,6 +109,13 @@ def _check_choices(options: Options) -> None:
             raise SettingsError(f"{name}: expected at least {least}, found {number}")
     if options.freesurfer is not None and not options.freesurfer.is_dir():
         raise SettingsError(f"--freesurfer: expected a folder, found none at {options.freesurfer}")
+
+
+def _check_parameters(methods: Sequence[Part], cohort: Cohort) -> None:
+    for part in methods:
+        method = part.build()
+        if isinstance(method, Method):
+            method.check(cohort.scanners)
 
 
 def _target(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 WORDS = {
     "space": "bringing the atlas",
     "image": "harmonizing",
+    "piece": "training candidates",
     "fit": "training",
     "tissue": "tissue labels",
     "segment": "segmenting",

@@ -186,28 +186,48 @@ def check_image(voxels: FloatArray, brain: BoolArray, method: str) -> float:
 
 
 def fit(work: Work) -> None:
-    """Train a method on one fold, or on all scans."""
-    args = work.args
-    part = work.job.part("methods", args["method"])
-    train = _cohort(work, "train", args["training"])
-    validation = _cohort(work, "validation", args["validation"]) if args["validation"] else None
-    job, needs = work.job, part.needs
-    declared = {  # nothing else: what is not declared is not in the task's key
-        "target": job.target if needs["target"] else None,
-        "group": job.groups if needs["group"] else None,
-        "covariates": _covariates(job, part),
-    }
-    with work.context(**declared) as context:
+    """Train a method on one fold, or on all scans, from its pieces where it has some."""
+    part = work.job.part("methods", work.args["method"])
+    folders = work.roles("piece")
+    pieces = [_load_method(part, folders[str(i)] / "model") for i in range(len(part.pieces))]
+    train, validation = _training_scans(work)
+    with work.context(**_declared(work.job, part), pieces=tuple(pieces)) as context:
         method = part.build().fit(train, validation, context)
         method.save(work.folder / "model")
-    facts = {
-        "method": part.name,
-        "fold": args["fold"],
-        "repeat": args["repeat"],
-        "seed": args["seed"],
-        "history": list(getattr(method, "history_", [])),
-        "parameters": int(getattr(method, "parameters_", -1)),
+    _write_facts(work, method)
+
+
+def piece(work: Work) -> None:
+    """Train one piece of a method."""
+    part = work.job.part("methods", work.args["method"])
+    train, validation = _training_scans(work)
+    with work.context(**_declared(work.job, part)) as context:
+        method = part.piece(work.args["piece"]).build().fit_piece(train, validation, context)
+        method.save(work.folder / "model")
+    _write_facts(work, method)
+
+
+def _training_scans(work: Work) -> tuple[Cohort, Cohort | None]:
+    validation = work.args["validation"]
+    return (
+        _cohort(work, "train", work.args["training"]),
+        _cohort(work, "validation", validation) if validation else None,
+    )
+
+
+def _declared(job: Job, part: Part) -> dict[str, Any]:
+    """Return what a method declared that it uses: nothing else is in its task's key."""
+    return {
+        "target": job.target if part.needs["target"] else None,
+        "group": job.groups if part.needs["group"] else None,
+        "covariates": _covariates(job, part),
     }
+
+
+def _write_facts(work: Work, method: Any) -> None:
+    facts = {name: work.args[name] for name in ("method", "fold", "repeat", "seed")}
+    facts["history"] = list(getattr(method, "history_", []))
+    facts["parameters"] = int(getattr(method, "parameters_", -1))
     write_json(work.folder / "fit.json", facts)
 
 
@@ -418,6 +438,7 @@ def _checked_row(row: Row, metric: Any, work: Work) -> dict[str, Any]:
 KINDS: dict[str, Callable[[Work], None]] = {
     "space": space,
     "image": image,
+    "piece": piece,
     "fit": fit,
     "tissue": tissue,
     "segment": segment,

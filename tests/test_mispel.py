@@ -124,7 +124,7 @@ def test_step2_gradients_agree_with_keras_with_the_harmonization_loss_in_it(
     with torch.no_grad():
         z = [units.encode(i, a, "float32") for i, a in enumerate(x)]
     decoders = [w.detach().clone().requires_grad_() for w in units.decoders]
-    recon, harm, _ = step2_terms(decoders, range(4), x, z, "relu", "scanners")
+    recon, harm, _ = step2_terms(decoders, range(4), x, z, course.Objective("relu", "scanners"))
     (keras["lambdas"][2] * recon + keras["lambdas"][3] * harm).sum().backward()
     for i, weights in enumerate(decoders):
         assert weights.grad is not None
@@ -246,7 +246,7 @@ def test_plugin_module_does_not_import_torch() -> None:
 def test_every_preset_is_made_of_parameters() -> None:
     assert {"quick", "default", "paper"} <= set(Mispel.presets)
     for preset in Mispel.presets.values():
-        Mispel(**preset)._check()
+        Mispel(**preset).check()
     paper = Mispel(**Mispel.presets["paper"])
     assert (paper.lambda1, paper.lambda3, paper.batch, paper.learning_rate) == (1, 1, 4, 0.01)
     assert len(paper.latent_grid) * len(paper.lambda2_grid) == 15
@@ -279,9 +279,9 @@ def test_transform_sees_one_scan_and_gives_the_network_output(
     cohort: Cohort, fitted: Mispel
 ) -> None:
     scan = cohort.scans[0]
-    units = network.from_arrays(fitted.weights_, "cpu")
+    units = network.from_arrays(slices.part_of(fitted.weights_, "axial"), "cpu")
     padded = np.zeros((1, 1, 20, 24), dtype=np.float32)
-    x0, x1, y0, y1 = fitted.box_
+    x0, x1, y0, y1 = fitted.boxes_["axial"]
     middle = (scan.voxels() / np.float32(fitted.scale_))[x0:x1, y0:y1, 3]
     padded = padded[:, :, : -(-(x1 - x0) // 4) * 4, : -(-(y1 - y0) // 4) * 4]
     padded[0, 0, : x1 - x0, : y1 - y0] = middle
@@ -302,7 +302,7 @@ def test_same_seed_gives_the_same_bytes(cohort: Cohort, fitted: Mispel, tmp_path
     assert again.history_ == fitted.history_
     for name, weights in fitted.weights_.items():
         assert weights.tobytes() == again.weights_[name].tobytes()
-    name = "encoders.0.convs.0.weight"
+    name = "axial/encoders.0.convs.0.weight"
     assert not np.array_equal(other.weights_[name], fitted.weights_[name])
 
 
@@ -360,11 +360,66 @@ def test_another_grid_is_refused(cohort: Cohort, fitted: Mispel) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("precision", "half"), ("batch", 0), ("learning_rate", -1.0), ("selection", "best")],
+    [
+        ("precision", "half"),
+        ("batch", 0),
+        ("batch", 2.5),
+        ("batch", True),
+        ("steps", -1),
+        ("steps2", "many"),
+        ("learning_rate", -1.0),
+        ("learning_rate2", 0.0),
+        ("lambda4", -1.0),
+        ("lambda2s", (0.1, 0.1)),
+        ("latents", (4, "six")),
+        ("selection", "best"),
+        ("tolerance", 2.0),
+        ("orientations", ()),
+        ("orientations", ("axial", "oblique")),
+        ("orientations", ("axial", "axial")),
+        ("warm_steps", -1),
+    ],
 )
 def test_parameters_out_of_range_are_refused(name: str, value: object, cohort: Cohort) -> None:
+    with pytest.raises(SettingsError, match=rf"mispel\.{name} to be .* found"):
+        Mispel(**(TINY | {name: value})).check()
     with pytest.raises(SettingsError, match=name):
         Mispel(**(TINY | {name: value})).fit(cohort, None, context(Path()))
+
+
+def test_a_misspelt_target_is_refused_before_a_run() -> None:
+    Mispel(target="GE").check(["GE", "Philips"])
+    with pytest.raises(
+        SettingsError, match=r"one of the scanners GE, Philips, found 'Phillips'.*Ph"
+    ):
+        Mispel(target="Phillips").check(["GE", "Philips"])
+
+
+@pytest.mark.parametrize("kind", ["constant", "negative", "few levels", "empty"])
+def test_odd_images_of_one_scanner_train_or_say_what_is_wrong(
+    kind: str, cohort: Cohort, tmp_path: Path
+) -> None:
+    def odd(scan: Scan) -> Scan:
+        voxels, brain = scan.voxels(), scan.brain()
+        changed = {
+            "constant": np.where(brain, 1.0, 0.0),
+            "negative": np.where(brain, voxels - 2.0, 0.0),
+            "few levels": np.round(voxels * 3) / 3,
+            "empty": np.zeros_like(voxels),
+        }[kind]
+        return scan.with_voxels(changed.astype(np.float32))
+
+    scans = tuple(odd(scan) if scan.scanner == "scanner 1" else scan for scan in cohort.scans)
+    model = Mispel(**TINY).fit(Cohort(scans), None, context(tmp_path))
+    out = model.transform(scans[1]).voxels()
+    assert np.isfinite(out).all()
+    assert (out[~scans[1].brain()] == 0).all()
+
+
+def test_empty_training_images_are_refused(cohort: Cohort, tmp_path: Path) -> None:
+    scans = tuple(scan.with_voxels(np.zeros_like(scan.voxels())) for scan in cohort.scans)
+    with pytest.raises(MethodError, match="expected training scans with a brain"):
+        Mispel(**TINY).fit(Cohort(scans), None, context(tmp_path))
 
 
 def test_scale_of_the_input_does_not_matter(tmp_path: Path) -> None:
@@ -397,7 +452,7 @@ def test_divergence_is_noticed_and_restarted_lower(cohort: Cohort, tmp_path: Pat
     assert 1 <= len(restarts) <= 5
     assert restarts[0]["stage"] == "step 1"
     assert restarts[0]["learning_rate"] == 0.1
-    assert model.chosen_["learning_rate"] == pytest.approx(0.1 * 0.3 ** len(restarts))
+    assert model.chosen_["axial"]["learning_rate"] == pytest.approx(0.1 * 0.3 ** len(restarts))
     assert all(np.isfinite(weights).all() for weights in model.weights_.values())
 
 
@@ -445,7 +500,7 @@ def run_step2(units: network.Units, encoded: list[Any], grid: list[float], epoch
 def test_step2_weights_reconstruction_against_harmonization() -> None:
     units, encoded = step2_data()
     decoders, rows = run_step2(units, encoded, [0.0, 4.0], 20)
-    scores = selection.step2_scores(decoders, encoded, "linear", "pairs")
+    scores = selection.step2_scores(decoders, encoded, course.Objective())
     free, tied = scores
     assert tied["harmonization"] < 0.8 * free["harmonization"]
     assert free["reconstruction"] < tied["reconstruction"]
@@ -475,7 +530,9 @@ def test_encoders_are_frozen_in_step2(cohort: Cohort, tmp_path: Path) -> None:
         for steps in (1, 5)
     )
     for name, weights in short.weights_.items():
-        assert np.array_equal(weights, long.weights_[name]) == name.startswith("encoders"), name
+        assert np.array_equal(weights, long.weights_[name]) == name.startswith("axial/encoders"), (
+            name
+        )
 
 
 def test_bfloat16_stays_near_float32() -> None:
@@ -491,6 +548,110 @@ def test_every_slice_is_in_an_epoch_once_and_batches_hold_one_group() -> None:
     seen = sorted((group, int(i)) for group, chosen in batches for i in chosen)
     assert seen == [(0, i) for i in range(5)] + [(1, i) for i in range(3)]
     assert len(batches) == 5
+
+
+# --- orientations, a target, pieces ------------------------------------------------------------
+
+
+@given(orientation=st.sampled_from(sorted(slices.ORIENTATIONS)), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=20)
+def test_a_turned_volume_is_turned_back(orientation: str, seed: int) -> None:
+    volume = np.random.default_rng(seed).random((3, 4, 5))
+    turned = slices.turn(volume, orientation)
+    assert turned.shape[2] == volume.shape[slices.ORIENTATIONS[orientation]]
+    np.testing.assert_array_equal(slices.turn_back(turned, orientation), volume)
+
+
+def test_slices_are_cut_across_the_axis_of_their_orientation(cohort: Cohort) -> None:
+    for orientation, axis in slices.ORIENTATIONS.items():
+        crop = slices.plan_crop(cohort, 0.0, orientation)
+        (group,) = slices.matched_slices(cohort, list(cohort.scanners), crop, lambda *_: None)
+        brain = cohort.scans[0].brain()
+        depth = int(brain.any(axis=tuple(k for k in range(3) if k != axis)).sum())
+        assert group.images.shape[0] == depth * len(cohort.subjects)
+        inside = [
+            np.flatnonzero(brain.any(axis=tuple(k for k in range(3) if k != a)))
+            for a in range(3)
+            if a != axis
+        ]
+        wanted = tuple(-(-(int(i[-1]) - int(i[0]) + 1) // 4) * 4 for i in inside)
+        assert group.images.shape[2:] == wanted
+
+
+def test_three_orientations_are_fused_by_the_median(cohort: Cohort, tmp_path: Path) -> None:
+    three = ("axial", "coronal", "sagittal")
+    scan = cohort.scans[3]
+    alone = []
+    for orientation in three:
+        model = Mispel(**TINY, orientations=(orientation,)).fit(cohort, None, context(tmp_path))
+        alone.append(model.transform(scan).voxels())
+    fused = Mispel(**TINY, orientations=three).fit(cohort, None, context(tmp_path))
+    expected = np.median(np.stack(alone), axis=0)
+    np.testing.assert_allclose(fused.transform(scan).voxels(), expected, rtol=1e-5, atol=1e-6)
+    assert np.abs(alone[0] - alone[1]).max() > 1e-4
+    assert {row.get("orientation") for row in fused.history_} == set(three)
+    fused.save(tmp_path / "model")
+    loaded = Mispel.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.transform(scan).voxels(), fused.transform(scan).voxels())
+
+
+def test_pieces_trained_apart_give_the_same_bytes(cohort: Cohort, tmp_path: Path) -> None:
+    grid = {"latents": (2, 4), "lambda2s": (0.1, 0.5), "lambda4s": (1.0, 6.0), "warm_steps": 0}
+    whole = Mispel(**(TINY | grid), orientations=("axial", "coronal"))
+    train, validation = cohort.select(["s0", "s1"]), cohort.select(["s2"])
+    pieces = []
+    for number, changed in enumerate(whole.pieces()):
+        piece = replace(whole, **changed)
+        assert piece.pieces() == []
+        piece.fit_piece(train, validation, context(tmp_path)).save(tmp_path / str(number))
+        pieces.append(Mispel.load(tmp_path / str(number)))
+    assert len(pieces) == 8
+    given = replace(context(tmp_path), pieces=tuple(pieces))
+    apart = replace(whole).fit(train, validation, given)
+    together = replace(whole).fit(train, validation, context(tmp_path))
+    assert apart.chosen_ == together.chosen_
+    assert apart.history_ == together.history_
+    for name, weights in together.weights_.items():
+        assert weights.tobytes() == apart.weights_[name].tobytes(), name
+
+
+def test_one_candidate_needs_no_pieces() -> None:
+    assert Mispel().pieces() == []
+    assert len(Mispel(**Mispel.presets["paper"]).pieces()) == 15
+    assert Mispel(**Mispel.presets["published-code"]).pieces() == []
+
+
+def test_mapping_loss_agrees_with_numpy() -> None:
+    rng = np.random.default_rng(0)
+    y = [rng.random((2, 3, 4, 4)).astype(np.float32) for _ in range(3)]
+    target = rng.random((2, 1, 4, 4)).astype(np.float32)
+    found = losses.mapping([torch.from_numpy(a) for a in y], torch.from_numpy(target), 1)
+    expected = [
+        np.mean([np.abs(y[i][:, c : c + 1] - target).mean() for i in (0, 2)]) for c in range(3)
+    ]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+
+
+def test_a_target_draws_the_others_towards_its_images() -> None:
+    units, encoded = step2_data()
+    x, z = encoded[0].slices(np.arange(6)), encoded[0].latents(np.arange(6))
+    toward = course.Objective(target=1)
+    errors = []
+    for objective in (course.Objective(), toward):
+        schedule = course.Schedule(49, None, 6, 0.02, "constant", None)
+        plan = course.Training(schedule, np.random.default_rng(3), objective)
+        decoders, _ = harmonize(list(units.decoders), encoded, (1.0, [4.0]), 0.0, plan)
+        errors.append(float(step2_terms(decoders, (0, 1, 2), x, z, toward)[1]))
+    assert errors[1] < 0.97 * errors[0]
+
+
+def test_subjects_without_the_target_are_left_out_of_step_2(tmp_path: Path) -> None:
+    # s0 on 0, 1, 2; s1 on 0, 2
+    cohort = make_cohort(tmp_path, subjects=2, scanners=3, missing=((1, 1),))
+    model = Mispel(**TINY, target="scanner 1").fit(cohort, None, context(tmp_path))
+    assert np.isfinite(model.transform(cohort.scans[0]).voxels()).all()
+    with pytest.raises(MethodError, match=r"mispel\.target 'scanner 3', found .* scanner 0, scan"):
+        Mispel(**TINY, target="scanner 3").fit(cohort, None, context(tmp_path))
 
 
 # --- search ------------------------------------------------------------------------------------
@@ -528,9 +689,9 @@ def test_search_chooses_on_the_validation_subjects(
     model = Mispel(**small).fit(train, validation, context(tmp_path))
     judged = [row for row in model.history_ if row.get("event") == "validation"]
     assert [row["stage"] for row in judged] == ["step 1"] * 4 + ["step 2"] * 2
-    chosen = model.chosen_
+    chosen = model.chosen_["axial"]
     assert chosen["latent"] in (2, 4)
-    assert model.weights_["decoders.0"].shape == (1, chosen["latent"])
+    assert model.weights_["axial/decoders.0"].shape == (1, chosen["latent"])
     assert ("grows with its weight" in chosen["note"]) == (rule == "weighted")
     first = [row for row in judged if row["stage"] == "step 1"]
     if rule == "weighted":

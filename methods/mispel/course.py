@@ -64,6 +64,25 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Objective:
+    """What losses are made of.
+
+    Attributes
+    ----------
+    activation
+        Of the decoders: "linear" or "relu".
+    average
+        What the harmonization loss is divided by: "pairs" or "scanners".
+    target
+        The model's scanner that all others are mapped onto; None: the middle ground.
+    """
+
+    activation: str = "linear"
+    average: str = "pairs"
+    target: int | None = None
+
+
+@dataclass(frozen=True)
 class Training:
     """What a step of the method needs beside units and slices.
 
@@ -71,12 +90,10 @@ class Training:
     ----------
     schedule, rng
         How long, how fast, in which order.
-    activation
-        Of the decoders: "linear" or "relu".
+    objective
+        What the losses are made of.
     precision
         Of the encoders: "float32" or "bfloat16".
-    average
-        What the harmonization loss is divided by: "pairs" or "scanners".
     head
         What every row of the curve says, such as L and the weights.
     report
@@ -85,9 +102,8 @@ class Training:
 
     schedule: Schedule
     rng: np.random.Generator
-    activation: str = "linear"
+    objective: Objective = field(default_factory=Objective)
     precision: str = "float32"
-    average: str = "pairs"
     head: Row = field(default_factory=dict)
     report: Report = lambda done, total: None
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harmobench.methods.mispel import losses
-from harmobench.methods.mispel.course import WINDOW, Course, Group, Row, Training
+from harmobench.methods.mispel.course import WINDOW, Course, Group, Objective, Row, Training
 from harmobench.methods.mispel.network import Units, decode
 from harmobench.methods.mispel.training import adam, descend
 from harmobench.methods.mispel.watch import Watch, refuse_dead
@@ -67,8 +67,7 @@ def step2_terms(
     scanners: Sequence[int],
     x: Sequence[Tensor],
     z: Sequence[Tensor],
-    activation: str,
-    average: str,
+    objective: Objective,
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Reconstruction and harmonization of one batch by candidate, and its outputs.
 
@@ -78,11 +77,16 @@ def step2_terms(
         Weights (candidates, latent) of every scanner of the model.
     scanners, x, z
         The batch's scanners, their slices and embeddings.
-    activation, average
-        Of the decoders, and of the harmonization loss.
+    objective
+        What the losses are made of.
     """
-    y = [decode(e, decoders[s], activation) for s, e in zip(scanners, z, strict=True)]
-    return losses.reconstruction(x, y), losses.harmonization(y, average), y
+    y = [decode(e, decoders[s], objective.activation) for s, e in zip(scanners, z, strict=True)]
+    if objective.target is None:
+        harm = losses.harmonization(y, objective.average)
+    else:
+        place = list(scanners).index(objective.target)
+        harm = losses.mapping(y, x[place], place)
+    return losses.reconstruction(x, y), harm, y
 
 
 def harmonize(
@@ -128,9 +132,7 @@ def harmonize(
     finished: dict[int, list[Tensor]] = {}
     for step, rate, group, chosen in course:
         x, z = group.slices(chosen), group.latents(chosen)
-        recon, harm, y = step2_terms(
-            trained, group.scanners, x, z, training.activation, training.average
-        )
+        recon, harm, y = step2_terms(trained, group.scanners, x, z, training.objective)
         loss = weights[0] * recon + lambda4 * harm
         descend(optimizer, loss.sum(), rate, None)  # clipping would tie the candidates together
         terms = torch.stack([loss, recon, harm], dim=1)

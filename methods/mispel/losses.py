@@ -41,3 +41,22 @@ def harmonization(y: Sequence[Tensor], average: str = "pairs") -> Tensor:
     """
     errors = torch.stack([absolute_error(a, b) for a, b in combinations(y, 2)])
     return errors.sum(dim=0) / (len(errors) if average == "pairs" else len(y))
+
+
+def mapping(y: Sequence[Tensor], target: Tensor, place: int) -> Tensor:
+    """Mean over the other scanners of the mean absolute error between outputs and target slices.
+
+    In place of `harmonization` where outputs are to look like one scanner's images, as the paper's
+    discussion proposes (section 4).
+
+    Parameters
+    ----------
+    y
+        Outputs of each scanner.
+    target
+        Slices of the target scanner (n, 1, height, width).
+    place
+        Which of the scanners that is.
+    """
+    others = [absolute_error(b, target) for i, b in enumerate(y) if i != place]
+    return torch.stack(others).mean(dim=0)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from itertools import product
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from harmobench.base import Method
-from harmobench.errors import MethodError, SettingsError
+from harmobench.errors import MethodError
 from harmobench.imaging.volume import BoolArray, FloatArray
 from harmobench.interface import Cohort, Context, Needs, Reference, Scan
 from harmobench.methods.mispel import slices
-from harmobench.methods.mispel.presets import CHOICES, PRESETS
+from harmobench.methods.mispel.presets import PRESETS, check_parameters
 from harmobench.references import TORBATI_2023
+
+if TYPE_CHECKING:
+    from harmobench.methods.mispel.search import Candidate, Search
 
 
 @dataclass
@@ -63,6 +67,14 @@ class Mispel(Method):
         Of the encoders' arithmetic in training; harmonized images are always made in float32.
     min_brain
         Training slices have at least this share of the brain area of the subject's fullest one.
+    orientations
+        "axial" as published; with "coronal" and "sagittal" too, each has networks of its own and
+        the image is the median of what they make, as the paper's discussion considers.
+    target
+        Scanner that all others are mapped onto, as the paper's discussion proposes: step 2 then
+        compares outputs with that scanner's slices instead of with each other, and lambda4 is
+        chosen by that alone. Empty: to the middle ground, as published. Step 2 leaves out subjects
+        without a scan on the target.
     """
 
     needs: ClassVar[Needs] = Needs(matched=True, folds=True, gpu=True)
@@ -94,6 +106,8 @@ class Mispel(Method):
     harmonization_average: str = "pairs"
     precision: str = "bfloat16"
     min_brain: float = 0.05
+    orientations: tuple[str, ...] = ("axial",)
+    target: str = ""
 
     @property
     def latent_grid(self) -> tuple[int, ...]:
@@ -115,6 +129,38 @@ class Mispel(Method):
         """Learning rate of step 2."""
         return self.learning_rate if self.learning_rate2 is None else self.learning_rate2
 
+    def pieces(self) -> list[dict[str, Any]]:
+        """Step 1 of each orientation, L and lambda2; none where there is only one."""
+        grid = list(product(self.orientations, self.latent_grid, self.lambda2_grid))
+        if len(grid) == 1:
+            return []
+        fixed: dict[str, Any] = {"latents": (), "lambda2s": (), "lambda4s": ()}
+        return [{"orientations": (o,), "latent": n, "lambda2": w} | fixed for o, n, w in grid]
+
+    def fit_piece(self, train: Cohort, validation: Cohort | None, context: Context) -> Self:
+        """Train step 1 with the one orientation, L and lambda2 that the parameters name.
+
+        Raises
+        ------
+        MethodError
+            No subject on two scanners, or training that diverges at every learning rate.
+        """
+        from harmobench.methods.mispel.network import to_arrays
+        from harmobench.methods.mispel.runtime import torch_settings
+        from harmobench.methods.mispel.search import Search, read_slices
+
+        orientation = self.orientations[0]
+        with torch_settings(context.threads):
+            data = read_slices(self, train, validation, orientation, context)
+            made = Search(self, data, context).candidate(self.latent, self.lambda2, judge=True)
+            arrays = to_arrays(made.units)
+        self.weights_ = {f"{orientation}/{name}": value for name, value in arrays.items()}
+        self.history_ = made.history
+        self.chosen_: dict[str, dict[str, Any]] = {
+            orientation: {"learning_rate": made.learning_rate, "scores": dict(made.scores)}
+        }
+        return self
+
     def fit(self, train: Cohort, validation: Cohort | None, context: Context) -> Self:
         """Train both steps on the matched subjects of the training scans.
 
@@ -126,34 +172,37 @@ class Mispel(Method):
             A parameter out of its range.
         """
         from harmobench.methods.mispel.runtime import torch_settings
-        from harmobench.methods.mispel.search import Search
+        from harmobench.methods.mispel.search import Search, read_slices
 
-        self._check()
-        matched = train.select(train.matched)
-        if not matched.scans:
-            raise MethodError(
-                "MISPEL needs subjects seen on at least 2 scanners, found none among the "
-                f"{len(train.subjects)} training subjects"
-            )
-        names = [s for s in train.scanners if s in matched.scanners]
-        crop = slices.plan_crop(matched, self.min_brain)
-        own = slices.matched_slices(matched, names, crop, context.progress)
-        others: tuple[slices.Matched, ...] = ()
-        if validation is not None:
-            others = slices.matched_slices(validation, names, crop, context.progress)
+        self.check()
+        self.weights_, self.history_, self.chosen_ = {}, [], {}
+        self.boxes_: dict[str, list[int]] = {}
         with torch_settings(context.threads):
-            fitted = Search(self, len(names), own, others, context).run()
-        self.weights_ = fitted.weights
-        self.history_ = fitted.history
-        self.chosen_ = fitted.chosen
-        self.parameters_ = sum(int(value.size) for value in fitted.weights.values())
-        self.scanners_ = names
-        self.box_ = list(crop.box)
-        self.scale_ = crop.scale
-        self.shape_ = list(matched.scans[0].brain().shape)
-        self.threads_ = context.threads
-        self.device_ = context.device
+            for orientation in self.orientations:
+                data = read_slices(self, train, validation, orientation, context)
+                search = Search(self, data, context)
+                fitted = search.finish(self._candidates(search, orientation, context))
+                for name, value in fitted.weights.items():
+                    self.weights_[f"{orientation}/{name}"] = value
+                head = {"orientation": orientation} if len(self.orientations) > 1 else {}
+                self.history_ += [head | row for row in fitted.history]
+                self.chosen_[orientation] = fitted.chosen
+                self.boxes_[orientation] = list(data.crop.box)
+        self.parameters_ = sum(int(value.size) for value in self.weights_.values())
+        self.scanners_ = list(data.scanners)
+        self.scale_ = data.crop.scale
+        self.shape_ = list(train.scans[0].brain().shape)
+        self.threads_, self.device_ = context.threads, context.device
         return self
+
+    def _candidates(self, search: Search, orientation: str, context: Context) -> list[Candidate]:
+        from harmobench.methods.mispel.search import Candidate
+
+        given = [piece for piece in context.pieces if piece.orientations == (orientation,)]
+        if given:
+            return [Candidate.of(piece, context.device) for piece in given]
+        grid = list(product(self.latent_grid, self.lambda2_grid))
+        return [search.candidate(latent, weight, len(grid) > 1) for latent, weight in grid]
 
     def transform(self, scan: Scan) -> Scan:
         """Harmonize one scan with its scanner's unit; 0 outside the brain.
@@ -163,8 +212,6 @@ class Mispel(Method):
         MethodError
             A scanner without a unit, or another grid than the training scans had.
         """
-        from harmobench.methods.mispel.applying import harmonize_slices
-
         if scan.scanner not in self.scanners_:
             raise MethodError(
                 f"MISPEL has learned the scanners {', '.join(self.scanners_)}, found {scan}: "
@@ -172,20 +219,27 @@ class Mispel(Method):
             )
         brain = scan.brain()
         self._check_shape(brain, scan)
-        x0, x1, y0, y1 = self.box_
-        box = slices.join((x0, x1, y0, y1), slices.bounding_box(brain))
-        image = slices.to_slices(slices.brain_voxels(scan, self.scale_), box)
-        filled = np.flatnonzero(brain.any(axis=(0, 1)))
-        image[filled] = self._apply(harmonize_slices, image[filled], scan.scanner)
-        out = slices.from_slices(image, box, brain.shape) * brain * np.float32(self.scale_)
-        return scan.with_voxels(out)
+        voxels = slices.brain_voxels(scan, self.scale_)
+        made = [self._harmonized(voxels, brain, scan.scanner, o) for o in self.orientations]
+        fused = made[0] if len(made) == 1 else np.median(np.stack(made), axis=0)
+        return scan.with_voxels((fused * brain * np.float32(self.scale_)).astype(np.float32))
 
-    def _apply(self, function: Any, image: FloatArray, scanner: str) -> FloatArray:
+    def _harmonized(
+        self, voxels: FloatArray, brain: BoolArray, scanner: str, orientation: str
+    ) -> FloatArray:
+        from harmobench.methods.mispel.applying import harmonize_slices
+
+        turned, inside = slices.turn(voxels, orientation), slices.turn(brain, orientation)
+        x0, x1, y0, y1 = self.boxes_[orientation]
+        box = slices.join((x0, x1, y0, y1), slices.bounding_box(inside))
+        image = slices.to_slices(turned, box)
+        filled = np.flatnonzero(inside.any(axis=(0, 1)))
+        weights = slices.part_of(self.weights_, orientation)
         number = self.scanners_.index(scanner)
-        out: FloatArray = function(
-            self.weights_, number, image, self.decoder_activation, self.threads_, self.device_
+        image[filled] = harmonize_slices(
+            weights, number, image[filled], self.decoder_activation, self.threads_, self.device_
         )
-        return out
+        return slices.turn_back(slices.from_slices(image, box, turned.shape), orientation)
 
     def _check_shape(self, brain: BoolArray, scan: Scan) -> None:
         if list(brain.shape) != list(self.shape_):
@@ -194,16 +248,12 @@ class Mispel(Method):
                 f"{brain.shape} in {scan}: bring it to the same grid"
             )
 
-    def _check(self) -> None:
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise SettingsError(
-                    f"expected mispel.{name} to be one of {', '.join(known)}, "
-                    f"found '{getattr(self, name)}'"
-                )
-        counts = {"batch": self.batch, "epochs1": self.epochs1, "epochs2": self.epochs2}
-        for name, value in counts.items():
-            if value < 1:
-                raise SettingsError(f"expected mispel.{name} to be at least 1, found {value}")
-        if not self.learning_rate > 0 or not self.rate2 > 0:
-            raise SettingsError("expected mispel.learning_rate and learning_rate2 above 0")
+    def check(self, scanners: Sequence[str] = ()) -> None:
+        """Refuse parameters that cannot be used, here on a cohort of `scanners` where given.
+
+        Raises
+        ------
+        SettingsError
+            What was expected, and what was found.
+        """
+        check_parameters(self, scanners)

@@ -1,21 +1,22 @@
-"""A whole fit: the search over L and l2, step 1, the search over l4, step 2, and restarts."""
+"""Training of one orientation: candidates for L and l2, then for l4, and restarts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from torch import Tensor
 
 from harmobench.errors import MethodError
-from harmobench.interface import Context
-from harmobench.methods.mispel.course import Row, Schedule, Training, to_groups
+from harmobench.interface import Cohort, Context
+from harmobench.methods.mispel import slices
+from harmobench.methods.mispel.course import Group, Objective, Row, Schedule, Training, to_groups
 from harmobench.methods.mispel.harmonizing import Encoded, encode_groups, harmonize
-from harmobench.methods.mispel.network import Units, make_units, to_arrays
+from harmobench.methods.mispel.network import Units, from_arrays, make_units, to_arrays
 from harmobench.methods.mispel.selection import choose, step1_scores, step2_scores
-from harmobench.methods.mispel.slices import Matched
 from harmobench.methods.mispel.training import learn_embeddings
 from harmobench.methods.mispel.warm import warm_start
 from harmobench.methods.mispel.watch import DivergedError
@@ -31,11 +32,95 @@ DEGENERATE = (
 )
 
 T = TypeVar("T")
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Slices:
+    """What one orientation is trained and judged on.
+
+    Attributes
+    ----------
+    scanners
+        Their names, in the model's order.
+    crop
+        How scans became slices.
+    train, judges
+        Matched slices of training and of validation subjects; `judges` are those of training where
+        there is no validation.
+    judged_on
+        "validation" or "training".
+    """
+
+    scanners: Sequence[str]
+    crop: slices.Crop
+    train: Sequence[Group]
+    judges: Sequence[Group]
+    judged_on: str
+
+
+def read_slices(
+    method: Mispel, train: Cohort, validation: Cohort | None, orientation: str, context: Context
+) -> Slices:
+    """Read the matched scans of a fit as slices of one orientation, onto the device.
+
+    Raises
+    ------
+    MethodError
+        No training subject was seen on two scanners.
+    """
+    matched = train.select(train.matched)
+    if not matched.scans:
+        raise MethodError(
+            "MISPEL needs subjects seen on at least 2 scanners, found none among the "
+            f"{len(train.subjects)} training subjects"
+        )
+    names = [name for name in train.scanners if name in matched.scanners]
+    crop = slices.plan_crop(matched, method.min_brain, orientation)
+    found = []
+    for cohort in (matched, validation):
+        own = () if cohort is None else slices.matched_slices(cohort, names, crop, context.progress)
+        found.append(to_groups(own, context.device))
+    judged_on = "validation" if found[1] else "training"
+    return Slices(names, crop, found[0], found[1] or found[0], judged_on)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One trained step 1.
+
+    Attributes
+    ----------
+    latent, lambda2, learning_rate
+        What it was trained with.
+    units
+        Encoders and decoders.
+    scores
+        On the slices that judge; empty where there is nothing to choose.
+    history
+        Training curve, restarts and scores.
+    """
+
+    latent: int
+    lambda2: float
+    learning_rate: float
+    units: Units
+    scores: Mapping[str, float]
+    history: list[Row]
+
+    @classmethod
+    def of(cls, piece: Mispel, device: str) -> Candidate:
+        """Make it from a fitted piece."""
+        orientation = piece.orientations[0]
+        made = piece.chosen_[orientation]
+        units = from_arrays(slices.part_of(piece.weights_, orientation), device)
+        rate = made["learning_rate"]
+        return cls(piece.latent, piece.lambda2, rate, units, made["scores"], piece.history_)
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fit leaves.
+    """What both steps leave for one orientation.
 
     Attributes
     ----------
@@ -47,45 +132,51 @@ class Fitted:
         The hyperparameters, and the learning rates that held.
     """
 
-    weights: dict[str, np.ndarray]
+    weights: Arrays
     history: list[Row]
     chosen: dict[str, Any]
 
 
-@dataclass
-class Candidate:
-    """One trained step 1."""
-
-    latent: int
-    lambda2: float
-    learning_rate: float
-    units: Units
-    scores: dict[str, float]
-
-
 class Search:
-    """Trains what the parameters ask for, on slices of one training and one validation set."""
+    """Trains what a method's parameters ask for, on slices of one orientation."""
 
-    def __init__(
-        self,
-        parameters: Mispel,
-        scanners: int,
-        train: Sequence[Matched],
-        validation: Sequence[Matched],
-        context: Context,
-    ) -> None:
+    def __init__(self, parameters: Mispel, data: Slices, context: Context) -> None:
         self.p = parameters
-        self.scanners = scanners
+        self.data = data
         self.context = context
-        self.train = to_groups(train, context.device)
-        self.judges = to_groups(validation, context.device) or self.train
-        self.judged_on = "validation" if validation else "training"
-        self.history: list[Row] = []
+        self.place = slices.ORIENTATIONS[data.crop.orientation]
 
-    def run(self) -> Fitted:
-        """Both steps."""
-        best = self._step1()
-        lambda4, rate, arrays = self._step2(best)
+    def candidate(self, latent: int, lambda2: float, judge: bool) -> Candidate:
+        """Step 1 with one L and l2."""
+        name = f"L={latent}, lambda2={lambda2:g}"
+        head: Row = {"latent": latent, "lambda2": lambda2, "candidate": name}
+        history: list[Row] = []
+
+        def train(rate: float) -> Units:
+            units = make_units(len(self.data.scanners), latent, self.seed, self.context.device)
+            schedule = self._schedule(self.p.epochs1, self.p.steps, rate)
+            what = f"MISPEL: step 1, L={latent}, lambda2={lambda2:g}"
+            training = self._training(schedule, [latent, 1], head, what)
+            if self.p.warm_steps:
+                history.extend(warm_start(units, self.data.train, self.p.warm_steps, training))
+            weights = (self.p.lambda1, lambda2)
+            history.extend(learn_embeddings(units, self.data.train, weights, training))
+            return units
+
+        stage = {"stage": "step 1"} | head
+        units, rate = _restarting(train, self.p.learning_rate, stage, history)
+        scores = {}
+        if judge:
+            encoded = encode_groups(units, self.data.judges, self.p.precision)
+            scores = step1_scores(list(units.decoders), encoded, self.p.decoder_activation)
+            history.append(stage | {"event": self.data.judged_on} | scores)
+        return Candidate(latent, lambda2, rate, units, scores, history)
+
+    def finish(self, candidates: Sequence[Candidate]) -> Fitted:
+        """Choose among candidates for step 1, and do step 2 on the best."""
+        best = self._best(candidates)
+        history = [row for candidate in candidates for row in candidate.history]
+        lambda4, rate, weights = self._step2(best, history)
         chosen = {
             "latent": best.latent,
             "lambda2": best.lambda2,
@@ -93,84 +184,90 @@ class Search:
             "learning_rate": best.learning_rate,
             "learning_rate2": rate,
             "selection": self.p.selection,
-            "selected_on": self.judged_on,
+            "selected_on": self.data.judged_on,
             "note": DEGENERATE if self.p.selection == "weighted" else "",
         }
-        return Fitted(arrays, self.history, chosen)
+        return Fitted(weights, history, chosen)
 
-    def _step1(self) -> Candidate:
-        grid = [(n, w) for n in self.p.latent_grid for w in self.p.lambda2_grid]
-        candidates = [self._candidate(n, w, len(grid) > 1) for n, w in grid]
+    @property
+    def seed(self) -> int:
+        """Of the first weights: the task's own, another for each orientation."""
+        return self.context.seed + slices.ORIENTATIONS["axial"] - self.place
+
+    def _best(self, candidates: Sequence[Candidate]) -> Candidate:
         if len(candidates) == 1:
             return candidates[0]
-        scores = [c.scores for c in candidates]
         weighted = [
             self.p.lambda1 * c.scores["reconstruction"] + c.lambda2 * c.scores["coupling"]
             for c in candidates
         ]
+        scores = [c.scores for c in candidates]
         return candidates[choose(scores, self.p.selection, "unit_coupling", weighted)]
 
-    def _candidate(self, latent: int, lambda2: float, judge: bool) -> Candidate:
-        name = f"L={latent}, lambda2={lambda2:g}"
-        head = {"latent": latent, "lambda2": lambda2, "candidate": name}
-
-        def train(rate: float) -> Units:
-            units = make_units(self.scanners, latent, self.context.seed, self.context.device)
-            schedule = self._schedule(self.p.epochs1, self.p.steps, rate)
-            what = f"MISPEL: step 1, L={latent}, lambda2={lambda2:g}"
-            training = self._training(schedule, [latent, 1], head, what)
-            if self.p.warm_steps:
-                self.history += warm_start(units, self.train, self.p.warm_steps, training)
-            weights = (self.p.lambda1, lambda2)
-            self.history += learn_embeddings(units, self.train, weights, training)
-            return units
-
-        units, rate = self._restarting(train, self.p.learning_rate, {"stage": "step 1"} | head)
-        scores = {}
-        if judge:
-            encoded = encode_groups(units, self.judges, self.p.precision)
-            scores = step1_scores(list(units.decoders), encoded, self.p.decoder_activation)
-            self.history.append({"stage": "step 1", "event": self.judged_on} | head | scores)
-        return Candidate(latent, lambda2, rate, units, scores)
-
-    def _step2(self, best: Candidate) -> tuple[float, float, dict[str, np.ndarray]]:
+    def _step2(self, best: Candidate, history: list[Row]) -> tuple[float, float, Arrays]:
         grid, units = self.p.lambda4_grid, best.units
-        self.context.progress(0, 1, "MISPEL: embeddings")
-        encoded = encode_groups(units, self.train, self.p.precision, self.p.slices2)
+        groups = self._with_target(self.data.train)
+        encoded = encode_groups(units, groups, self.p.precision, self.p.slices2)
         name = f"L={best.latent}, lambda2={best.lambda2:g}"
-        head = {"latent": best.latent, "lambda2": best.lambda2, "candidate": name}
+        head: Row = {"latent": best.latent, "lambda2": best.lambda2, "candidate": name}
 
         def train(rate: float) -> list[Tensor]:
             schedule = self._schedule(self.p.epochs2, self.p.steps2, rate)
             training = self._training(schedule, [best.latent, 2], head, "MISPEL: step 2")
             weights, start = (self.p.lambda3, grid), list(units.decoders)
             decoders, rows = harmonize(start, encoded, weights, self.p.tolerance, training)
-            self.history += rows
+            history.extend(rows)
             return decoders
 
-        decoders, rate = self._restarting(train, self.p.rate2, {"stage": "step 2"} | head)
-        k = self._best_decoder(units, decoders, encoded, head) if len(grid) > 1 else 0
+        stage = {"stage": "step 2"} | head
+        decoders, rate = _restarting(train, self.p.rate2, stage, history)
+        k = self._best_decoder(units, decoders, encoded, (stage, history)) if len(grid) > 1 else 0
         arrays = to_arrays(units)
         for scanner, weights in enumerate(decoders):
             arrays[f"decoders.{scanner}"] = weights[k : k + 1].cpu().numpy()
         return grid[k], rate, arrays
 
     def _best_decoder(
-        self, units: Units, decoders: Sequence[Tensor], judges: list[Encoded], head: Row
+        self,
+        units: Units,
+        decoders: Sequence[Tensor],
+        judges: Sequence[Encoded],
+        told: tuple[Row, list[Row]],
     ) -> int:
-        if self.judges is not self.train:
-            judges = encode_groups(units, self.judges, self.p.precision)
-        scores = step2_scores(
-            decoders, judges, self.p.decoder_activation, self.p.harmonization_average
-        )
+        head, history = told
+        others = self._with_target(self.data.judges, refuse=False)
+        if self.data.judges is not self.data.train and others:
+            judges = encode_groups(units, others, self.p.precision)
+        scores = step2_scores(decoders, judges, self._objective())
         weighted = []
         for lambda4, score in zip(self.p.lambda4_grid, scores, strict=True):
-            row = {"stage": "step 2", "event": self.judged_on, "lambda4": lambda4}
-            self.history.append(head | row | score)
+            history.append(head | {"event": self.data.judged_on, "lambda4": lambda4} | score)
             weighted.append(
                 self.p.lambda3 * score["reconstruction"] + lambda4 * score["harmonization"]
             )
-        return choose(scores, self.p.selection, "harmonization", weighted)
+        # an image that is mapped onto another scanner is meant not to stay as it was
+        rule = "second" if self.p.target and self.p.selection != "weighted" else self.p.selection
+        return choose(scores, rule, "harmonization", weighted)
+
+    def _with_target(self, groups: Sequence[Group], refuse: bool = True) -> list[Group]:
+        place = self._objective().target
+        kept = [group for group in groups if place is None or place in group.scanners]
+        if refuse and not kept:
+            raise MethodError(
+                f"expected training subjects seen on mispel.target '{self.p.target}' and on "
+                "another scanner, found none: choose another target, or use fewer folds"
+            )
+        return kept
+
+    def _objective(self) -> Objective:
+        names, target = list(self.data.scanners), self.p.target
+        if target and target not in names:
+            raise MethodError(
+                f"expected training scans of mispel.target '{target}', found those of "
+                f"{', '.join(names)}: choose one of these, or use fewer folds"
+            )
+        place = names.index(target) if target else None
+        return Objective(self.p.decoder_activation, self.p.harmonization_average, place)
 
     def _schedule(self, epochs: int, steps: int | None, rate: float) -> Schedule:
         return Schedule(epochs, steps, self.p.batch, rate, self.p.decay, self.p.clip)
@@ -178,26 +275,27 @@ class Search:
     def _training(
         self, schedule: Schedule, stream: Sequence[int], head: Row, what: str
     ) -> Training:
-        return Training(
-            schedule,
-            np.random.default_rng([self.context.seed, *stream]),
-            self.p.decoder_activation,
-            self.p.precision,
-            self.p.harmonization_average,
-            head,
-            lambda done, total: self.context.progress(done, total, what),
-        )
+        report = partial(_report, self.context, what)
+        rng = np.random.default_rng([self.seed, *stream])
+        return Training(schedule, rng, self._objective(), self.p.precision, head, report)
 
-    def _restarting(self, train: Callable[[float], T], rate: float, head: Row) -> tuple[T, float]:
-        for _ in range(RESTARTS + 1):
-            try:
-                return train(rate), rate
-            except DivergedError as error:
-                reason = str(error)
-                row = {"event": "diverged", "reason": reason, "learning_rate": rate}
-                self.history.append(head | row)
-                rate *= SLOWER
-        raise MethodError(
-            f"MISPEL's training diverged {RESTARTS + 1} times, last with a learning rate of "
-            f"{rate / SLOWER:.2g} ({reason}): check the training scans, or lower learning_rate"
-        )
+
+def _report(context: Context, what: str, done: int, total: int) -> None:
+    context.progress(done, total, what)
+
+
+def _restarting(
+    train: Callable[[float], T], rate: float, head: Row, history: list[Row]
+) -> tuple[T, float]:
+    for _ in range(RESTARTS + 1):
+        try:
+            return train(rate), rate
+        except DivergedError as error:
+            reason = str(error)
+            row = {"event": "diverged", "reason": reason, "learning_rate": rate}
+            history.append(head | row)
+            rate *= SLOWER
+    raise MethodError(
+        f"MISPEL's training diverged {RESTARTS + 1} times, last with a learning rate of "
+        f"{rate / SLOWER:.2g} ({reason}): check the training scans, or lower learning_rate"
+    )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from harmobench.methods.mispel import losses
+from harmobench.methods.mispel.course import Objective
 from harmobench.methods.mispel.harmonizing import CHUNK, Encoded, step2_terms
 
 NEAR = 1.10  # of the best reconstruction on the grid
@@ -28,7 +29,7 @@ def step1_scores(decoders: Sequence[Tensor], groups: Sequence[Encoded], activati
     moments = torch.zeros(4, decoders[0].shape[1], dtype=torch.float64)
     for group, x, z in _chunks(groups):
         share = len(x[0]) / total
-        recon, _, _ = step2_terms(decoders, group.scanners, x, z, activation, "pairs")
+        recon, _, _ = step2_terms(decoders, group.scanners, x, z, Objective(activation))
         sums["reconstruction"] += share * float(recon[0])
         sums["coupling"] += share * float(losses.coupling(z))
         moments += _moments(torch.stack(z).double()).cpu()
@@ -49,14 +50,14 @@ def _moments(z: Tensor) -> Tensor:
 
 @torch.no_grad()
 def step2_scores(
-    decoders: Sequence[Tensor], groups: Sequence[Encoded], activation: str, average: str
+    decoders: Sequence[Tensor], groups: Sequence[Encoded], objective: Objective
 ) -> list[Scores]:
     """Reconstruction and harmonization over all slices, by candidate."""
     total = sum(len(group.images) for group in groups)
     recon, harm = torch.zeros(2, len(decoders[0]), dtype=torch.float64)
     for group, x, z in _chunks(groups):
         share = len(x[0]) / total
-        r, h, _ = step2_terms(decoders, group.scanners, x, z, activation, average)
+        r, h, _ = step2_terms(decoders, group.scanners, x, z, objective)
         recon += share * r.double().cpu()
         harm += share * h.double().cpu()
     pairs = zip(recon.tolist(), harm.tolist(), strict=True)
@@ -85,7 +86,7 @@ def choose(
     rule
         "weighted": the smallest weighted loss, as published; over candidates for a weight that is
         degenerate, since the loss grows with the weight. "unweighted": the smallest `second`
-        among those whose reconstruction is within 10% of the best.
+        among those whose reconstruction is within 10% of the best. "second": the smallest `second`.
     second
         The score that the second rule goes by.
     weighted
@@ -94,6 +95,8 @@ def choose(
     everyone = range(len(scores))
     if rule == "weighted":
         return min(everyone, key=lambda i: weighted[i])
+    if rule == "second":
+        return min(everyone, key=lambda i: scores[i][second])
     limit = NEAR * min(score["reconstruction"] for score in scores)
     near = [i for i in everyone if scores[i]["reconstruction"] <= limit]
     return min(near, key=lambda i: scores[i][second])

@@ -1,18 +1,27 @@
-"""Matched axial slices of a cohort, cropped to the brain, and the way back to the grid."""
+"""Matched slices of a cohort, cropped to the brain, and the way back to the grid.
+
+Volumes are turned first, so that slices are cut across their last axis: x and y below are the axes
+within a slice, z counts slices.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harmobench.errors import MethodError
 from harmobench.imaging.volume import BoolArray, FloatArray
 from harmobench.interface import Cohort, Progress, Scan
 
+Value = TypeVar("Value", bound=np.generic)
 Box = tuple[int, int, int, int]  # first and one past the last voxel along x, then along y
 
+# the axis that slices are cut across, for images whose axes are right, anterior, superior
+ORIENTATIONS = {"axial": 2, "coronal": 1, "sagittal": 0}
 MULTIPLE = 4  # the encoder pools twice by 2
 CAP = 20.0  # in units of the mean brain: far above any tissue, far below a broken voxel
 
@@ -39,17 +48,36 @@ class Crop:
 
     Attributes
     ----------
+    orientation
+        "axial", "coronal" or "sagittal".
     box
-        Bounding box of all training brains.
+        Bounding box of all training brains, in the slices' plane.
     scale
         What intensities are divided by: the median over training scans of the mean in the brain.
     min_brain
         Least share of brain in a training slice, of the brain in the subject's fullest slice.
     """
 
+    orientation: str
     box: Box
     scale: float
     min_brain: float
+
+
+def turn(volume: NDArray[Value], orientation: str) -> NDArray[Value]:
+    """Put the axis that slices are cut across last (a view)."""
+    return np.moveaxis(volume, ORIENTATIONS[orientation], 2)
+
+
+def turn_back(volume: NDArray[Value], orientation: str) -> NDArray[Value]:
+    """Undo `turn` (a view)."""
+    return np.moveaxis(volume, 2, ORIENTATIONS[orientation])
+
+
+def part_of(weights: Mapping[str, FloatArray], orientation: str) -> dict[str, FloatArray]:
+    """Weights of one orientation, whose names begin with it."""
+    start = f"{orientation}/"
+    return {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
 
 
 def bounding_box(brain: BoolArray) -> Box:
@@ -101,19 +129,19 @@ def brain_voxels(scan: Scan, scale: float) -> FloatArray:
     return np.clip(voxels, -CAP, CAP).astype(np.float32, copy=False)
 
 
-def plan_crop(train: Cohort, min_brain: float) -> Crop:
+def plan_crop(train: Cohort, min_brain: float, orientation: str = "axial") -> Crop:
     """Box and scale of the training scans (of matched subjects only)."""
     scans = [scan for subject in train.matched for scan in train.of(subject)]
-    box = bounding_box(scans[0].brain())
+    box = bounding_box(turn(scans[0].brain(), orientation))
     means = []
     for scan in scans:
         brain = scan.brain()
-        box = join(box, bounding_box(brain))
+        box = join(box, bounding_box(turn(brain, orientation)))
         means.append(float(np.abs(scan.voxels()[brain]).mean()))
     scale = float(np.median(means))
     if not scale > 0:
         raise MethodError("expected training scans with a brain, found only zeros in most of them")
-    return Crop(box, scale, min_brain)
+    return Crop(orientation, box, scale, min_brain)
 
 
 def matched_slices(
@@ -132,7 +160,11 @@ def matched_slices(
 
 
 def _subject_slices(scans: Sequence[Scan], crop: Crop) -> FloatArray:
-    area = np.max([scan.brain().sum(axis=(0, 1)) for scan in scans], axis=0)
+    brains = [turn(scan.brain(), crop.orientation) for scan in scans]
+    area = np.max([brain.sum(axis=(0, 1)) for brain in brains], axis=0)
     keep = area >= max(1.0, crop.min_brain * float(area.max()))
-    parts = [to_slices(brain_voxels(scan, crop.scale), crop.box)[keep] for scan in scans]
+    parts = []
+    for scan in scans:
+        turned = turn(brain_voxels(scan, crop.scale), crop.orientation)
+        parts.append(to_slices(turned, crop.box)[keep])
     return np.stack(parts, axis=1)

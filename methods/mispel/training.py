@@ -73,7 +73,7 @@ def learn_embeddings(
     for step, rate, group, chosen in course:
         x = group.slices(chosen)
         recon, coup, y = step1_terms(
-            units, group.scanners, x, training.activation, training.precision
+            units, group.scanners, x, training.objective.activation, training.precision
         )
         loss = weights[0] * recon + weights[1] * coup
         descend(optimizer, loss, rate, schedule.clip)

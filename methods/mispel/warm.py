@@ -29,7 +29,8 @@ def warm_start(units: Units, groups: Sequence[Group], steps: int, training: Trai
     optimizer = adam([*encoder.parameters(), decoder], schedule.learning_rate)
     for step, rate, group, chosen in course:
         x = group.slices(chosen)
-        y = decode(units.encode(0, x[0], training.precision), decoder, training.activation)
+        z = units.encode(0, x[0], training.precision)
+        y = decode(z, decoder, training.objective.activation)
         loss = losses.reconstruction(x, [y])[0]
         descend(optimizer, loss, rate, schedule.clip)
         watch.add(step, torch.stack([loss, loss]), rate, course.ends_row(step))
