@@ -53,12 +53,13 @@ class Task:
     @property
     def label(self) -> str:
         """What to show a person."""
-        shown = ("method", "tool", "metric", "subject", "scanner", "fold", "piece")
+        shown = ("method", "tool", "metric", "subject", "scanner", "fold")
         # fold -1 is that of a method without folds
         parts = [
             str(self.args[name]) for name in shown if self.args.get(name) not in (None, "", -1)
         ]
-        return " ".join([self.kind, *parts])
+        piece = f"piece {self.args['piece'] + 1}" if "piece" in self.args else ""
+        return " ".join([self.kind, *parts, piece]).rstrip()
 
 
 @dataclass(frozen=True)

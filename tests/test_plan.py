@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from harmobench.imaging.volume import Grid, write_image
 from harmobench.interface import Context, Needs, Reference, Row, State
 from harmobench.job import Job, job_from
 from harmobench.parts import Part
-from harmobench.plan import Plan, Task, make_plan, seed_of
+from harmobench.plan import Plan, Task, make_plan, plan_final, seed_of
 
 SUBJECTS = ("01", "02", "03", "04", "05", "06")
 SCANNERS = ("A", "B", "C")
@@ -454,6 +454,65 @@ def test_no_image_needs_a_fit_that_saw_its_subject(
         own = {(plan.tasks[k].args.get("subject"), plan.tasks[k].args.get("scanner"))
                for role, k in task.needs.items() if role not in ("fit", "space")}  # fmt: skip
         assert own == {(subject, scanner)}, "transform sees one scan"
+
+
+def with_pieces(job: Job, widths: Sequence[int]) -> Job:
+    whole = {"widths": list(widths), "width": 0}
+    changed = [{"widths": [], "width": width} for width in widths]
+    return with_part(job, "net", parameters=whole, pieces=changed)
+
+
+def test_pieces_are_tasks_of_their_own_that_need_nothing_of_each_other(image: Path) -> None:
+    plan = make_plan(with_pieces(job_of(image), (4, 6, 8)))
+    folds = len(set(FOLDS.values()))
+    assert len(plan.of_kind("piece")) == 3 * folds
+    for task in plan.of_kind("piece"):
+        kinds = {plan.tasks[key].kind for key in task.needs.values()}
+        assert not kinds & {"piece", "fit"}
+        assert task.heavy
+    for fit in keys(plan, "fit", method="net"):
+        needs = plan.tasks[fit].needs
+        fold = plan.tasks[fit].args["fold"]
+        for number in range(3):
+            piece = plan.tasks[needs[f"piece:{number}"]]
+            assert (piece.args["piece"], piece.args["fold"]) == (number, fold)
+
+
+def test_a_larger_grid_finds_the_pieces_that_are_there(image: Path) -> None:
+    small, large = (make_plan(with_pieces(job_of(image), w)) for w in ((4, 6), (4, 6, 8)))
+    there = keys(small, "piece")
+    assert there < keys(large, "piece")
+    assert not keys(small, "fit", method="net") & keys(large, "fit", method="net")
+
+
+def test_a_failed_piece_fails_its_fold_alone(image: Path) -> None:
+    job = with_pieces(job_of(image), (4, 6))
+    piece = min(keys(make_plan(job), "piece", fold=0))
+    again = make_plan(job, {piece: "diverged"})
+    assert {t.args["fold"] for t in again.of_kind("fit") if t.args["method"] == "net"} == {
+        fold for fold in FOLDS.values() if fold != 0
+    }
+    assert {gap.reason for gap in again.gaps if gap.args["method"] == "net"} == {"diverged"}
+
+
+def test_the_final_fit_sees_all_matched_subjects_and_nothing_else(image: Path) -> None:
+    seen = dict.fromkeys(SUBJECTS, SCANNERS) | {"lone": SCANNERS[:1]}
+    job = replace(job_of(image), scans=rows_of(image, seen), folds=({**FOLDS, "lone": 0},))
+    plan, key = plan_final(job, "net")
+    assert key is not None
+    task = plan.tasks[key]
+    assert (task.kind, task.args["fold"], task.args["validation"]) == ("fit", -1, [])
+    assert task.args["training"] == list(SUBJECTS)
+    assert set(plan.tasks) == ancestors(plan, key) | {key}
+    assert not keys(plan, "fit") & keys(make_plan(job), "fit")
+
+
+def test_a_final_fit_that_a_run_made_is_found_again(image: Path) -> None:
+    _, key = plan_final(job_of(image), "pooled")
+    assert {key} == keys(make_plan(job_of(image)), "fit", method="pooled")
+    nothing, none = plan_final(job_of(image), "whitestripe")
+    assert none is None
+    assert {task.kind for task in nothing.tasks.values()} == {"space"}
 
 
 def test_a_method_without_folds_is_fitted_once_on_all(image: Path) -> None:

@@ -232,3 +232,17 @@ def test_a_digest_knows_names_and_contents_apart(tmp_path: Path) -> None:
     }
     assert digests.pop("same") == digests["one"]
     assert len(set(digests.values())) == len(digests)
+
+
+def test_a_method_s_own_preset_is_reached_by_name() -> None:
+    mispel = find("methods", "mispel")
+    chosen = build(mispel, {"preset": "published-code", "latent": 4})
+    assert (chosen.decoder_activation, chosen.learning_rate, chosen.latent) == ("relu", 0.01, 4)
+    assert build(mispel, {"preset": "paper"}, preset="quick").warm_steps == 0
+    with pytest.raises(SettingsError, match="found 'published'; is 'published-code' meant"):
+        build(mispel, {"preset": "published"})
+
+
+def test_names_with_commas_are_a_list() -> None:
+    mispel = build(find("methods", "mispel"), {"orientations": "axial,sagittal"})
+    assert mispel.orientations == ("axial", "sagittal")
