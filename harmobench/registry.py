@@ -171,6 +171,8 @@ def _fitting(plugin: str, field: dataclasses.Field[Any], value: Any) -> Any:
         value = tuple(value)
     if default is dataclasses.MISSING or default is None:
         return value
+    if value is None and "None" in str(field.type):
+        return value
     if isinstance(value, float) and not math.isfinite(value):
         raise SettingsError(f"parameter '{plugin}.{field.name}': expected a finite number")
     if isinstance(default, bool) or isinstance(value, bool):

@@ -126,7 +126,7 @@ def harmonize(
     """
     lambda4 = torch.tensor(weights[1], device=decoders[0].device)
     trained = [w.detach().repeat(len(lambda4), 1).requires_grad_() for w in decoders]
-    watches = [_watch(training.head | {"lambda4": value}) for value in weights[1]]
+    watches = [_watch(training.head, value) for value in weights[1]]
     course = Course(groups, training.schedule, training.rng)
     optimizer = adam(trained, training.schedule.learning_rate)
     finished: dict[int, list[Tensor]] = {}
@@ -149,8 +149,10 @@ def harmonize(
     return _gather(trained, finished), [row for watch in watches for row in watch.rows]
 
 
-def _watch(head: Row) -> Watch:
-    return Watch({"stage": "step 2"} | head, ("loss", "reconstruction", "harmonization"))
+def _watch(head: Row, lambda4: float) -> Watch:
+    name = ", ".join(filter(None, (head.get("candidate"), f"lambda4={lambda4:g}")))
+    row = {"stage": "step 2"} | head | {"candidate": name, "lambda4": lambda4}
+    return Watch(row, ("loss", "reconstruction", "harmonization"))
 
 
 def _still(rows: Sequence[Row], tolerance: float) -> bool:

@@ -16,91 +16,111 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CLOCKS = ("step", "epoch", "iteration", "batch")
-PANELS = 9  # quantities that a figure shows
+PANELS = 12  # curves of one stage and quantity each
+SHOWN = 16  # characters of a fold's or a curve's name that a line of the legend holds
+
+Rows = Sequence[Mapping[str, Any]]
+Points = dict[str, list[tuple[float, float]]]
 
 
 @styled
 def training_curves(run: Finished, method: str) -> Figure:
-    """Every quantity in a method's history, one line a fold, against its step or epoch.
+    """Every quantity in a method's history, one colour a fold, against its step or epoch.
 
-    Text columns of a history, such as the stage or the scanner, split it into curves of their own.
+    Each stage has panels of its own; other text columns of a history, such as the scanner or the
+    candidate, split it into curves. Rows with an "event" are no part of a curve.
     """
     histories = {
         fold: rows for (name, fold), rows in sorted(run.histories.items()) if name == method
     }
-    names = quantities([row for rows in histories.values() for row in rows])[:PANELS]
-    columns = max(min(len(names), 3), 1)
-    rows = max(-(-len(names) // columns), 1)
-    figure = new_figure(WIDTH, 0.6 + 2.1 * rows)
+    panels = panels_of([row for rows in histories.values() for row in rows])[:PANELS]
+    columns = max(min(len(panels), 4), 1)
+    rows = max(-(-len(panels) // columns), 1)
+    figure = new_figure(WIDTH, 0.8 + 2.1 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, name in zip(grid, names, strict=False):
-        for place, (fold, history) in enumerate(histories.items()):
-            _curves(axes, name, place, fold, history)
-        axes.set_title(name.replace("_", " "))
+    styles: dict[str, str] = {}
+    for axes, (stage, name) in zip(grid, panels, strict=False):
+        for place, history in enumerate(histories.values()):
+            curves = curves_of(history, stage, name)
+            _draw(axes, curves, PALETTE[place % len(PALETTE)], styles)
+        axes.set_title(": ".join(filter(None, (stage, name.replace("_", " ")))))
+        axes.set_xlabel(_clock([row for rows in histories.values() for row in rows]))
         axes.grid(visible=True, color=GRID)
-    for axes in grid[len(names) :]:
+    for axes in grid[len(panels) :]:
         axes.set_visible(False)
-    _legend(figure, histories)
+    _legend(figure, list(histories), styles)
     return figure
 
 
-def quantities(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def quantities(rows: Rows) -> list[str]:
     """Return names of the numbers that change along a curve, without what counts the rows."""
-    seen: dict[str, dict[tuple[str, ...], set[float]]] = {}
+    return list(dict.fromkeys(name for _, name in panels_of(rows)))
+
+
+def panels_of(rows: Rows) -> list[tuple[str, str]]:
+    """Return each stage with each number that changes along one of its curves."""
+    seen: dict[tuple[str, str], dict[str, set[float]]] = {}
     for row in rows:
         for name, value in row.items():
-            if _number(value) and name not in CLOCKS:
-                seen.setdefault(name, {}).setdefault(_part(row), set()).add(value)
-    return [name for name, parts in seen.items() if any(len(v) > 1 for v in parts.values())]
+            if _number(value) and name not in CLOCKS and "event" not in row:
+                stage = str(row.get("stage", ""))
+                seen.setdefault((stage, name), {}).setdefault(_curve(row), set()).add(value)
+    return [panel for panel, curves in seen.items() if any(len(v) > 1 for v in curves.values())]
 
 
-def _part(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(f"{name} {value}" for name, value in row.items() if isinstance(value, str))
-
-
-def _curves(
-    axes: Axes, name: str, place: int, fold: int, history: Sequence[Mapping[str, Any]]
-) -> None:
-    parts: dict[tuple[str, ...], list[tuple[float, float]]] = {}
-    for count, row in enumerate(history):
-        if name in row and _number(row[name]):
+def curves_of(rows: Rows, stage: str, name: str) -> Points:
+    """Return the points (clock, value) of one stage's quantity, by the name of their curve."""
+    curves: Points = {}
+    for count, row in enumerate(rows):
+        if row.get("stage", "") == stage and "event" not in row and _number(row.get(name)):
             clock = next((float(row[c]) for c in CLOCKS if _number(row.get(c))), float(count))
-            parts.setdefault(_part(row), []).append((clock, float(row[name])))
-    for i, points in enumerate(parts.values()):
+            curves.setdefault(_curve(row), []).append((clock, float(row[name])))
+    return curves
+
+
+def _curve(row: Mapping[str, Any]) -> str:
+    texts = (v for k, v in row.items() if isinstance(v, str) and k != "stage")
+    return ", ".join(texts)
+
+
+def _draw(axes: Axes, curves: Points, color: str, styles: dict[str, str]) -> None:
+    for name, points in curves.items():
         x, y = np.array(points).T
         y = np.where(np.isfinite(y), y, np.nan)
-        marker = "o" if len(x) == 1 else ""
         axes.plot(
             x,
             y,
-            marker=marker,
+            marker="o" if len(x) == 1 else "",
             markersize=3,
-            color=PALETTE[place % len(PALETTE)],
-            linestyle=LINES[i % len(LINES)],
+            color=color,
+            linestyle=styles.setdefault(name, LINES[len(styles) % len(LINES)]),
             linewidth=1,
         )
-    axes.set_xlabel(next((c for c in CLOCKS for row in history if c in row), "row"))
 
 
-def _legend(figure: Figure, histories: Mapping[int, Sequence[Mapping[str, Any]]]) -> None:
+def _clock(rows: Rows) -> str:
+    return next((c for c in CLOCKS for row in rows if c in row), "row")
+
+
+def _legend(figure: Figure, folds: Sequence[int], styles: Mapping[str, str]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
         Line2D([], [], color=PALETTE[i % len(PALETTE)], label="all scans" if f < 0 else f"fold {f}")
-        for i, f in enumerate(histories)
+        for i, f in enumerate(folds)
     ]
-    stages = dict.fromkeys(
-        ", ".join(str(v) for v in row.values() if isinstance(v, str))
-        for rows in histories.values()
-        for row in rows
-    )
-    if len(stages) > 1:
+    if 1 < len(styles) <= len(LINES):
         handles += [
-            Line2D([], [], color="0.5", linestyle=LINES[i % len(LINES)], label=name)
-            for i, name in enumerate(list(stages)[: len(LINES)])
+            Line2D([], [], color="0.5", linestyle=LINES[i], label=name)
+            for i, name in enumerate(styles)
         ]
+    elif styles:
+        label = f"{len(styles)} candidates, a line each" if len(styles) > 1 else ""
+        handles += [Line2D([], [], color="0.5", label=label)] if label else []
     if handles:
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 8))
+        longest = max(len(str(handle.get_label())) for handle in handles)
+        columns = max(1, min(len(handles), 8 * SHOWN // max(longest, SHOWN)))
+        figure.legend(handles=handles, loc="outside upper center", ncols=columns)
 
 
 def _number(value: object) -> bool:
