@@ -222,3 +222,38 @@ def test_method_that_fails_on_one_scan_becomes_rows(cohort_csv: Path, tmp_path: 
     failures = pd.read_csv(out / "failures.csv")
     assert list(failures["subject"]) == [2]
     assert "02" in (out / "report.html").read_text(encoding="utf-8")
+
+
+SMALL_GRID = [
+    *("--methods", "mispel", "--preset", "quick", "--metrics", "ssim", "--quiet"),
+    *("--set", "mispel.lambda2s=[0.1,0.5]", "--set", "mispel.lambda4s=[1,4]"),
+    *("--set", "mispel.warm_steps=0", "--set", "mispel.steps=2", "--set", "mispel.steps2=4"),
+]
+
+
+def test_candidates_are_tasks_and_their_order_does_not_matter(
+    cohort_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = []
+    for workers in ("1", "2"):
+        out = tmp_path / workers
+        command = ["run", "--cohort", str(cohort_csv), "--out", str(out), *SMALL_GRID]
+        status, text = _run(capsys, *command, "--workers", workers)
+        assert status == 0, text
+        costs = pd.read_csv(out / "costs.csv")
+        assert list(costs.loc[costs["task"] == "piece", "fold"]) == [0, 1]
+        assert (out / "figures" / "training-mispel.png").is_file()
+        models.append((out / "models" / "mispel" / "fold-0" / "arrays.safetensors").read_bytes())
+    assert models[0] == models[1]
+
+
+@pytest.mark.parametrize("setting", ["mispel.batch=0", "mispel.target=GEE", "mispel.steps=-1"])
+def test_parameters_that_cannot_be_used_are_refused_before_anything_is_written(
+    setting: str, cohort_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "refused"
+    command = ["run", "--cohort", str(cohort_csv), "--out", str(out), *SMALL_GRID]
+    status, text = _run(capsys, *command, "--set", setting)
+    assert status == 2
+    assert f"expected {setting.partition('=')[0]} to be" in text
+    assert not out.exists()
