@@ -658,13 +658,40 @@ def test_subjects_without_the_target_are_left_out_of_step_2(tmp_path: Path) -> N
 
 
 def test_rules_of_selection() -> None:
-    scores = [
-        {"reconstruction": 1.00, "harmonization": 0.5},
-        {"reconstruction": 1.05, "harmonization": 0.3},
-        {"reconstruction": 2.00, "harmonization": 0.1},
+    first = [
+        {"reconstruction": 1.00, "coupling": 0.1, "unit_coupling": 0.5},
+        {"reconstruction": 1.05, "coupling": 0.1, "unit_coupling": 0.3},
+        {"reconstruction": 2.00, "coupling": 0.1, "unit_coupling": 0.1},
     ]
-    assert selection.choose(scores, "unweighted", "harmonization", [1.5, 2.0, 2.3]) == 1
-    assert selection.choose(scores, "weighted", "harmonization", [1.5, 2.0, 2.3]) == 0
+    assert selection.well_reconstructed(first) == 1
+    weights = [{"reconstruction": 1.0, "coupling": w} for w in (1.0, 2.0, 0.1)]
+    assert selection.weighted_loss(first, weights) == 0
+    # as they were, in the middle, dead
+    second = [
+        {"own": 0.0, "between": 1.0},
+        {"own": 0.5, "between": 0.0},
+        {"own": 4.0, "between": 0.0},
+    ]
+    assert selection.even_handed(second) == 1
+
+
+def test_scores_of_step2_agree_with_numpy() -> None:
+    units, encoded = step2_data()
+    (score,) = selection.step2_scores(
+        list(units.decoders), encoded, course.Objective(average="scanners")
+    )
+    z, x = encoded[0].embeddings.numpy(), encoded[0].images.numpy()
+    w = np.stack([d.detach().numpy()[0] for d in units.decoders])  # (scanner, latent)
+    y = np.einsum("nslhw,sl->nshw", z, w)
+    pairs = [np.abs(y[:, i] - y[:, k]).mean() for i, k in ((0, 1), (0, 2), (1, 2))]
+    own = np.abs(y - x).mean()
+    expected = {
+        "reconstruction": 3 * own,
+        "harmonization": sum(pairs) / 3,
+        "own": own,
+        "between": np.mean(pairs),
+    }
+    assert score == pytest.approx(expected, rel=1e-5)
 
 
 def test_unit_coupling_does_not_change_with_the_size_of_embeddings() -> None:

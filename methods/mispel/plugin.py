@@ -39,8 +39,9 @@ class Mispel(Method):
     selection
         "weighted": the smallest weighted loss, as published. Over lambda2 or lambda4 that is
         degenerate: the loss grows with its weight, so that the smallest weight wins.
-        "unweighted": among candidates whose reconstruction is within 10% of the best, the smallest
-        coupling of unit-variance embeddings (step 1) or harmonization loss (step 2).
+        "unweighted": in step 1, among candidates whose reconstruction is within 10% of the best,
+        the smallest coupling of unit-variance embeddings; in step 2, the smallest sum of the mean
+        absolute errors of outputs from their own slices and from each other.
     learning_rate, learning_rate2
         Of Adam in step 1 and 2; None in step 2: the same.
     decay

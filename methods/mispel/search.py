@@ -16,7 +16,13 @@ from harmobench.methods.mispel import slices
 from harmobench.methods.mispel.course import Group, Objective, Row, Schedule, Training, to_groups
 from harmobench.methods.mispel.harmonizing import Encoded, encode_groups, harmonize
 from harmobench.methods.mispel.network import Units, from_arrays, make_units, to_arrays
-from harmobench.methods.mispel.selection import choose, step1_scores, step2_scores
+from harmobench.methods.mispel.selection import (
+    even_handed,
+    step1_scores,
+    step2_scores,
+    weighted_loss,
+    well_reconstructed,
+)
 from harmobench.methods.mispel.training import learn_embeddings
 from harmobench.methods.mispel.warm import warm_start
 from harmobench.methods.mispel.watch import DivergedError
@@ -197,12 +203,11 @@ class Search:
     def _best(self, candidates: Sequence[Candidate]) -> Candidate:
         if len(candidates) == 1:
             return candidates[0]
-        weighted = [
-            self.p.lambda1 * c.scores["reconstruction"] + c.lambda2 * c.scores["coupling"]
-            for c in candidates
-        ]
         scores = [c.scores for c in candidates]
-        return candidates[choose(scores, self.p.selection, "unit_coupling", weighted)]
+        if self.p.selection == "unweighted":
+            return candidates[well_reconstructed(scores)]
+        weights = [{"reconstruction": self.p.lambda1, "coupling": c.lambda2} for c in candidates]
+        return candidates[weighted_loss(scores, weights)]
 
     def _step2(self, best: Candidate, history: list[Row]) -> tuple[float, float, Arrays]:
         grid, units = self.p.lambda4_grid, best.units
@@ -239,15 +244,15 @@ class Search:
         if self.data.judges is not self.data.train and others:
             judges = encode_groups(units, others, self.p.precision)
         scores = step2_scores(decoders, judges, self._objective())
-        weighted = []
+        weights = []
         for lambda4, score in zip(self.p.lambda4_grid, scores, strict=True):
             history.append(head | {"event": self.data.judged_on, "lambda4": lambda4} | score)
-            weighted.append(
-                self.p.lambda3 * score["reconstruction"] + lambda4 * score["harmonization"]
-            )
-        # an image that is mapped onto another scanner is meant not to stay as it was
-        rule = "second" if self.p.target and self.p.selection != "weighted" else self.p.selection
-        return choose(scores, rule, "harmonization", weighted)
+            weights.append({"reconstruction": self.p.lambda3, "harmonization": lambda4})
+        if self.p.selection == "weighted":
+            return weighted_loss(scores, weights)
+        if self.p.target:  # an image that is mapped onto another scanner's is not to stay as it was
+            return weighted_loss(scores, [{"harmonization": 1.0}] * len(scores))
+        return even_handed(scores)
 
     def _with_target(self, groups: Sequence[Group], refuse: bool = True) -> list[Group]:
         place = self._objective().target

@@ -16,6 +16,7 @@ from harmobench.methods.mispel.harmonizing import CHUNK, Encoded, step2_terms
 NEAR = 1.10  # of the best reconstruction on the grid
 
 Scores = dict[str, float]
+Weights = Mapping[str, float]
 
 
 @torch.no_grad()
@@ -52,16 +53,23 @@ def _moments(z: Tensor) -> Tensor:
 def step2_scores(
     decoders: Sequence[Tensor], groups: Sequence[Encoded], objective: Objective
 ) -> list[Scores]:
-    """Reconstruction and harmonization over all slices, by candidate."""
+    """Errors over all slices, by candidate.
+
+    Returns
+    -------
+    list of dict
+        "reconstruction" and "harmonization", the terms of the loss, and what does not depend on
+        how those are summed: "own", the mean absolute error of an output from its own slice, and
+        "between", that from another scanner's output.
+    """
     total = sum(len(group.images) for group in groups)
-    recon, harm = torch.zeros(2, len(decoders[0]), dtype=torch.float64)
+    names = ("reconstruction", "harmonization", "own", "between")
+    sums = torch.zeros(len(names), len(decoders[0]), dtype=torch.float64)
     for group, x, z in _chunks(groups):
-        share = len(x[0]) / total
-        r, h, _ = step2_terms(decoders, group.scanners, x, z, objective)
-        recon += share * r.double().cpu()
-        harm += share * h.double().cpu()
-    pairs = zip(recon.tolist(), harm.tolist(), strict=True)
-    return [{"reconstruction": r, "harmonization": h} for r, h in pairs]
+        recon, harm, y = step2_terms(decoders, group.scanners, x, z, objective)
+        terms = torch.stack([recon, harm, recon / len(x), losses.harmonization(y)])
+        sums += len(x[0]) / total * terms.double().cpu()
+    return [dict(zip(names, column, strict=True)) for column in sums.T.tolist()]
 
 
 def _chunks(groups: Sequence[Encoded]) -> Any:
@@ -71,32 +79,48 @@ def _chunks(groups: Sequence[Encoded]) -> Any:
             yield group, group.slices(chosen), group.latents(chosen)
 
 
-def choose(
-    scores: Sequence[Mapping[str, float]],
-    rule: str,
-    second: str,
-    weighted: Sequence[float],
-) -> int:
-    """Index of the chosen candidate.
+def well_reconstructed(scores: Sequence[Mapping[str, float]]) -> int:
+    """Index of the least coupling of unit-variance embeddings, for step 1.
+
+    Among candidates whose reconstruction is within 10% of the best: neither score depends on the
+    weights of the loss.
+    """
+    limit = NEAR * min(score["reconstruction"] for score in scores)
+    near = [i for i, score in enumerate(scores) if score["reconstruction"] <= limit]
+    return min(near, key=lambda i: scores[i]["unit_coupling"])
+
+
+def even_handed(scores: Sequence[Mapping[str, float]]) -> int:
+    """Index of the least sum of own and between error, for step 2.
+
+    Both are mean absolute errors of one slice from another, in the same units. Outputs that stay as
+    they were have all of the scanners' differences between them; outputs in the middle have half of
+    it to their own slices; dead ones are far from theirs. A limit on reconstruction alone, as in
+    step 1, would leave images as they were: after a good step 1, every step towards another scanner
+    costs more than 10% of what little error there is.
+    """
+    return _least([score["own"] + score["between"] for score in scores])
+
+
+def _least(values: Sequence[float]) -> int:
+    return min(range(len(values)), key=lambda i: values[i])
+
+
+def weighted_loss(scores: Sequence[Mapping[str, float]], weights: Sequence[Weights]) -> int:
+    """Index of the least weighted loss, as published.
+
+    Over candidates for a weight that is degenerate: the loss grows with the weight.
 
     Parameters
     ----------
     scores
-        Of each candidate; they have "reconstruction" and `second`.
-    rule
-        "weighted": the smallest weighted loss, as published; over candidates for a weight that is
-        degenerate, since the loss grows with the weight. "unweighted": the smallest `second`
-        among those whose reconstruction is within 10% of the best. "second": the smallest `second`.
-    second
-        The score that the second rule goes by.
-    weighted
-        Weighted loss of each candidate.
+        Of each candidate.
+    weights
+        Of each candidate: the weights of its loss by the names of the scores.
     """
-    everyone = range(len(scores))
-    if rule == "weighted":
-        return min(everyone, key=lambda i: weighted[i])
-    if rule == "second":
-        return min(everyone, key=lambda i: scores[i][second])
-    limit = NEAR * min(score["reconstruction"] for score in scores)
-    near = [i for i in everyone if scores[i]["reconstruction"] <= limit]
-    return min(near, key=lambda i: scores[i][second])
+    return _least(
+        [
+            sum(weight * score[name] for name, weight in own.items())
+            for score, own in zip(scores, weights, strict=True)
+        ]
+    )
