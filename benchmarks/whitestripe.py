@@ -10,7 +10,7 @@ real one may be given instead. The other program, which nothing else here needs:
     python benchmarks/whitestripe.py --image T1.nii.gz --mask MASK.nii.gz
 
 Both normalize by two numbers alone. Their numbers differ, since the other's smooth is a kernel
-density on 80 points: "white matter" is the intensity that becomes 0, in the made image 1.3.
+density on 80 points: "white matter" is the intensity that becomes 0, in the made image about 1.3.
 """
 
 from __future__ import annotations

@@ -1,60 +1,25 @@
-"""RAVEL against R's, against the plain formula, and on images whose unwanted effect is known."""
+"""RAVEL as a method: on R's images, on a small cohort, and what users get wrong."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from harmobench.atlas import Atlas, read_atlas
 from harmobench.cohort import Cohort, Scan
-from harmobench.errors import MethodError
+from harmobench.errors import MethodError, SettingsError
 from harmobench.imaging.volume import Grid, write_image
 from harmobench.interface import Context, Group
-from harmobench.methods.ravel import (
-    Ravel,
-    RavelCV,
-    correct,
-    dependent_columns,
-    erode,
-    factor_weights,
-    intersect,
-    unwanted_factors,
-    weighted_sums,
-)
-from harmobench.methods.whitestripe import WhiteStripe
+from harmobench.methods import rows
+from harmobench.methods.ravel import Ravel, RavelCV
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-needs_reference = pytest.mark.skipif(
-    not SHARED.is_dir(), reason="outputs of the R program are not here (../shared/reference)"
-)
 SIDE = 14
 GRID = Grid.make((SIDE, SIDE, SIDE), np.eye(4))
-
-
-@cache
-def reference() -> dict[str, np.ndarray]:
-    with np.load(SHARED / "reference" / "ravel_R.npz") as data:
-        return dict(data)
-
-
-def streamed(
-    images: np.ndarray, control: np.ndarray, k: int, covariates: dict[str, np.ndarray]
-) -> np.ndarray:
-    """The method's arithmetic on brain vectors (n, voxels), in sample."""
-    z, left, s = unwanted_factors(images[:, control], k)
-    n = len(images)
-    sums = weighted_sums(np.vstack([factor_weights(z, covariates), np.full((1, n), 1 / n)]), images)
-    rows = [image[control] @ (left / s) for image in images]
-    np.testing.assert_allclose(rows, z, atol=1e-8)  # projection gives each image its own row
-    return np.stack(
-        [correct(v, row, sums[:-1], sums[-1]) for v, row in zip(images, rows, strict=True)]
-    )
 
 
 def plain(v: np.ndarray, control: np.ndarray, k: int, covariates: np.ndarray) -> np.ndarray:
@@ -62,150 +27,6 @@ def plain(v: np.ndarray, control: np.ndarray, k: int, covariates: np.ndarray) ->
     z = np.linalg.svd(v[control], full_matrices=False)[2][:k].T
     gamma = np.linalg.lstsq(np.hstack([z, covariates]), v.T, rcond=None)[0][:k]
     return v - (z @ gamma).T + v.mean(axis=1, keepdims=True)
-
-
-# --- against R RAVEL 1.3.6 ------------------------------------------------------------------------
-
-
-@needs_reference
-@pytest.mark.parametrize(
-    ("name", "k", "with_covariates"),
-    [
-        ("nows_k1", 1, False),
-        ("nows_k2_mod", 2, True),
-        ("ws_k1_mod", 1, True),
-    ],
-)
-def test_agrees_with_r(name: str, k: int, with_covariates: bool) -> None:
-    ref = reference()
-    brain = ref["brain"] > 0
-    images = ref["imgs"]
-    if name.startswith("ws"):
-        striped = [WhiteStripe().transform(_unread(image, brain)).voxels() for image in images]
-        images = np.stack(striped)
-    covariates = {"intercept": ref["mod"][:, 0], "group": ref["mod"][:, 1]}
-    out = streamed(
-        images[:, brain], (ref["control"] > 0)[brain], k, covariates if with_covariates else {}
-    )
-    expected = ref[name][:, brain]
-    error = np.abs(out - expected).max() / np.abs(expected).max()
-    assert error < 1e-5
-    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-4)
-    assert not ref[name][:, ~brain].any()
-
-
-def _unread(image: np.ndarray, brain: np.ndarray) -> Scan:
-    return Scan("01", "A", Path("unread.nii.gz"), memory=np.where(brain, image, np.float32(0)))
-
-
-@needs_reference
-def test_intersection_is_that_of_r() -> None:
-    ref = reference()
-    np.testing.assert_array_equal(intersect(ref["csf6"] > 0, 1.0), ref["mask_intersect_1"] > 0)
-
-
-# --- the arithmetic -------------------------------------------------------------------------------
-
-
-@settings(deadline=None, max_examples=40)
-@given(
-    seed=st.integers(0, 10_000),
-    n=st.integers(4, 9),
-    k=st.integers(1, 2),
-    covariates=st.integers(0, 1),
-)
-def test_streaming_is_the_plain_formula(seed: int, n: int, k: int, covariates: int) -> None:
-    rng = np.random.default_rng(seed)
-    images = rng.normal(5, 1, (n, 200)) + rng.normal(0, 2, (n, 1))
-    control = rng.random(200) < 0.3
-    control[:10] = True
-    extra = rng.normal(size=(n, covariates))
-    named = {f"c{i}": column for i, column in enumerate(extra.T)}
-    out = streamed(images, control, k, named)
-    np.testing.assert_allclose(out, plain(images.T, control, k, extra).T, rtol=1e-5, atol=1e-4)
-
-
-@settings(deadline=None, max_examples=30)
-@given(seed=st.integers(0, 10_000), n=st.integers(2, 8))
-def test_images_that_differ_by_one_csf_driven_effect_become_equal(seed: int, n: int) -> None:
-    """V = b z': what is left of each image is its voxel's mean, the same for all."""
-    rng = np.random.default_rng(seed)
-    effect, strength = rng.uniform(1, 5, 300), rng.uniform(0.5, 2, n)
-    images = strength[:, None] * effect
-    out = streamed(images, np.arange(300) < 60, 1, {})
-    np.testing.assert_allclose(out, np.tile(images.mean(axis=0), (n, 1)), rtol=1e-5)
-
-
-@settings(deadline=None, max_examples=30)
-@given(seed=st.integers(0, 10_000))
-def test_a_covariate_is_protected(seed: int) -> None:
-    """An effect that the covariate explains is there afterwards, whole, in every voxel."""
-    rng = np.random.default_rng(seed)
-    n, age = 12, np.linspace(-1, 1, 12)
-    nuisance, slope = rng.uniform(1, 2, n), rng.normal(0, 3, 300)
-    slope[:60] = 0  # CSF carries no disease
-    images = nuisance[:, None] * rng.uniform(1, 5, 300) + age[:, None] * slope
-    out = streamed(images, np.arange(300) < 60, 1, {"age": age})
-    expected = images.mean(axis=0) + age[:, None] * slope
-    np.testing.assert_allclose(out, expected, atol=1e-4)
-
-
-@settings(deadline=None, max_examples=30)
-@given(seed=st.integers(0, 10_000), prob=st.floats(0.05, 1.0), n=st.integers(1, 8))
-def test_intersection_counts(seed: int, prob: float, n: int) -> None:
-    masks = np.random.default_rng(seed).random((n, 3, 3, 3)) < 0.6
-    expected = masks.sum(axis=0) >= max(np.floor(prob * n + 1e-9), 1)
-    np.testing.assert_array_equal(intersect(iter(masks), prob), expected)
-
-
-def test_weighted_sums_read_one_image_at_a_time() -> None:
-    rng = np.random.default_rng(0)
-    images, weights = rng.normal(size=(5, 70_000)).astype(np.float32), rng.normal(size=(3, 5))
-    out = weighted_sums(weights, (image for image in images))
-    np.testing.assert_allclose(out, weights @ images.astype(np.float64), atol=1e-12)
-    with pytest.raises(ValueError, match="argument"):
-        weighted_sums(weights, (image for image in images[:4]))
-
-
-def test_erosion_stops_before_too_few_remain() -> None:
-    mask = np.zeros((9, 9, 9), dtype=bool)
-    mask[1:8, 1:8, 1:8] = True  # 343, then 125, 27, 1
-    assert [int(erode(mask, s, 20)[0].sum()) for s in range(5)] == [343, 125, 27, 27, 27]
-    assert erode(mask, 4, 20)[1] == 2
-    assert erode(mask, 1, 200) == (pytest.approx(mask), 0)
-
-
-def test_dependent_columns_are_found() -> None:
-    rng = np.random.default_rng(0)
-    a, b, c = rng.normal(size=(3, 8))
-    assert dependent_columns(np.column_stack([a, b, c])) == []
-    assert dependent_columns(np.column_stack([a, b, 3 * a - b, c, c])) == [2, 4]
-    assert dependent_columns(np.column_stack([a, b, c])[:2]) == [2]
-
-
-def test_a_constant_covariate_is_an_intercept_and_left_out() -> None:
-    z = np.random.default_rng(0).normal(size=(6, 1))
-    np.testing.assert_array_equal(
-        factor_weights(z, {"site": np.full(6, 3.0)}), factor_weights(z, {})
-    )
-
-
-def test_collinear_covariates_are_named() -> None:
-    z = np.random.default_rng(0).normal(size=(6, 1))
-    months = np.array([1.0, 2, 3, 4, 5, 7])
-    with pytest.raises(MethodError, match=r"'years' can be made of the columns before"):
-        factor_weights(z, {"months": months, "years": months / 12})
-
-
-def test_too_many_factors_for_the_images() -> None:
-    one = np.ones((3, 40))
-    with pytest.raises(MethodError, match=r"k = 2 independent images .* found 1 among 3"):
-        unwanted_factors(one, 2)
-    with pytest.raises(MethodError, match="found 0 among 3"):
-        unwanted_factors(0 * one, 1)
-
-
-# --- the method on a small cohort -----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -249,12 +70,12 @@ def make(folder: Path, n: int = 6, seed: int = 0) -> Made:
     return Made(Cohort(tuple(scans)), context, images, brain, csf)
 
 
-def make_atlas(folder: Path, brain: np.ndarray, tissue: np.ndarray) -> Atlas:
-    write_image(folder / "template.nii.gz", tissue.astype(np.float32), GRID)
-    write_image(folder / "mask.nii.gz", brain, GRID)
+def make_atlas(folder: Path, brain: np.ndarray, tissue: np.ndarray, grid: Grid = GRID) -> Atlas:
+    write_image(folder / "template.nii.gz", tissue.astype(np.float32), grid)
+    write_image(folder / "mask.nii.gz", brain, grid)
     tissue = tissue.copy()
     tissue[:, :, -1] = 3
-    write_image(folder / "tissues.nii.gz", tissue, GRID)
+    write_image(folder / "tissues.nii.gz", tissue, grid)
     (folder / "atlas.toml").write_text(
         'name = "ball"\nspace = "ball"\ntemplate = "template.nii.gz"\nmask = "mask.nii.gz"\n'
         '[tissues]\nimage = "tissues.nii.gz"\ncsf = 1\ngm = 2\nwm = 3\n',
@@ -270,6 +91,41 @@ def transformed(method: Ravel, cohort: Cohort) -> np.ndarray:
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
     return make(tmp_path)
+
+
+# --- against R RAVEL 1.3.6 ------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(
+    not SHARED.is_dir(), reason="outputs of the R program are not here (../shared/reference)"
+)
+@pytest.mark.parametrize(("name", "k"), [("nows_k1", 1), ("nows_k2_mod", 2)])
+def test_fit_and_transform_give_what_r_gives(tmp_path: Path, name: str, k: int) -> None:
+    with np.load(SHARED / "reference" / "ravel_R.npz") as ref:
+        images, expected, groups = ref["imgs"], ref[name], ref["mod"][:, 1]
+        brain, control = ref["brain"] > 0, ref["control"] > 0
+    grid = Grid.make(brain.shape, np.eye(4))
+    tissue = np.where(control, 1, np.where(brain, 2, 0)).astype(np.uint8)
+    write_image(tmp_path / "tissue.nii", tissue, grid)
+    write_image(tmp_path / "brain.nii", brain, grid)
+    scans = []
+    for i, image in enumerate(images):
+        path = tmp_path / f"image{i}.nii"
+        write_image(path, image, grid)
+        inputs = {"whitestripe": path, "tissue": tmp_path / "tissue.nii"}
+        values = {"group": str(int(groups[i]))}
+        scans.append(Scan(str(i), "A", path, tmp_path / "brain.nii", values, inputs))
+    atlas = make_atlas(tmp_path / "atlas", brain, tissue, grid)
+    group = Group("group", "1", "0") if name.endswith("mod") else None
+    context = Context(seed=0, atlas=atlas, scratch=tmp_path, group=group)
+    method = Ravel(k=k, erode=0).fit(Cohort(tuple(scans)), None, context)
+    np.testing.assert_array_equal(method.control_, control)
+    out = transformed(method, Cohort(tuple(scans)))
+    assert np.abs(out - expected).max() < 1e-5 * np.abs(expected).max()
+    assert not out[:, ~brain].any()
+
+
+# --- on a small cohort ----------------------------------------------------------------------------
 
 
 def test_in_sample_it_is_the_plain_formula(made: Made) -> None:
@@ -352,12 +208,17 @@ def test_progress_is_told(made: Made) -> None:
     told: list[tuple[int, int, str]] = []
     context = replace(made.context, progress=lambda *what: told.append(what))
     Ravel().fit(made.cohort, None, context)
-    assert len(told) == 18
-    assert all(1 <= done <= total == 6 for done, total, _ in told)
+    assert all(1 <= done <= total for done, total, _ in told)
+    for what in ("control region", "reading", "regression"):
+        steps = [(done, total) for done, total, text in told if text == f"RAVEL: {what}"]
+        assert steps == sorted(steps)
+        assert steps[-1][0] == steps[-1][1]
 
 
 def test_a_small_control_region_says_what_to_change(made: Made) -> None:
-    with pytest.raises(MethodError, match=r"at least 400 voxels .* found \d+: lower ravel.prob"):
+    with pytest.raises(
+        MethodError, match=r"at least 400 voxels .* found \d+: lower the parameter prob"
+    ):
         Ravel(min_voxels=400).fit(made.cohort, None, made.context)
 
 
@@ -379,18 +240,206 @@ def test_no_erosion_where_too_few_would_remain(made: Made) -> None:
     np.testing.assert_array_equal(method.control_, made.csf)
 
 
+def test_each_scan_is_read_once_and_the_scratch_is_empty_afterwards(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    voxels = Scan.input
+
+    def counted(scan: Scan, name: str) -> np.ndarray:
+        read.append(f"{scan}: {name}")
+        return voxels(scan, name)
+
+    monkeypatch.setattr(Scan, "input", counted)
+    before = sorted(made.context.scratch.iterdir())
+    Ravel().fit(made.cohort, None, made.context)
+    assert read == [f"{scan}: whitestripe" for scan in made.cohort.scans]
+    assert sorted(made.context.scratch.iterdir()) == before
+
+
+def test_a_full_disk_is_said(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows.shutil, "disk_usage", lambda path: FullDisk())
+    with pytest.raises(MethodError, match="set TMPDIR to a folder on a larger disk"):
+        Ravel().fit(made.cohort, None, made.context)
+
+
+class FullDisk:
+    free = 100
+
+
 @pytest.mark.parametrize(
-    ("method", "message"),
+    ("name", "value"),
     [
-        (Ravel(k=0), "k of at least 1"),
-        (Ravel(prob=1.5), "prob above 0"),
-        (Ravel(erode=-1), "erode of at least 0"),
-        (Ravel(min_voxels=0), "min_voxels of at least 1"),
+        *(("k", value) for value in (0, -1, 1.5, "2", True, None)),
+        *(("prob", value) for value in (0, 7, -0.5, np.nan, "most")),
+        *(("erode", value) for value in (-1, 0.5, "1")),
+        *(("min_voxels", value) for value in (0, "50")),
+        *(("cap", value) for value in (-1, 0.5, np.inf, "3")),
     ],
 )
-def test_wrong_parameters_are_named(made: Made, method: Ravel, message: str) -> None:
-    with pytest.raises(MethodError, match=message):
+@pytest.mark.parametrize("cls", [Ravel, RavelCV])
+def test_wrong_parameters_are_named_before_and_at_work(
+    made: Made, cls: type[Ravel], name: str, value: object
+) -> None:
+    method = cls(**{name: value})
+    message = rf"RAVEL cannot .*: {name}: expected .*, found {re.escape(repr(value))}"
+    with pytest.raises(SettingsError, match=message):
+        method.check(("A", "B"))
+    with pytest.raises(SettingsError, match=message):
         method.fit(made.cohort, None, made.context)
+
+
+def test_right_parameters_pass() -> None:
+    Ravel().check()
+    RavelCV(k=3, prob=1, erode=0, min_voxels=1, cap=0).check()
+
+
+# --- scans that are broken, few or new ------------------------------------------------------------
+
+
+def changed(made: Made, path: Path, index: int, image: np.ndarray) -> Cohort:
+    """The cohort with another White-Striped image in one place."""
+    write_image(path, image, GRID)
+    scans = list(made.cohort.scans)
+    scans[index] = replace(scans[index], inputs={**scans[index].inputs, "whitestripe": path})
+    return Cohort(tuple(scans))
+
+
+def test_a_control_voxel_of_1e9_spoils_no_other_voxel(made: Made, tmp_path: Path) -> None:
+    broken = made.images[2].copy()
+    broken[7, 7, 7] = 1e9
+    cohort = changed(made, tmp_path / "broken.nii.gz", 2, broken)
+    expected = transformed(Ravel().fit(made.cohort, None, made.context), made.cohort)
+    with pytest.warns(UserWarning, match=r"subject 1 on A: 1 voxels .* 3 times"):
+        method = Ravel().fit(cohort, None, made.context)
+    with pytest.warns(UserWarning, match=r"subject 1 on A: 1 voxels"):
+        out = transformed(method, cohort)
+    others = made.brain.copy()
+    others[7, 7, 7] = False
+    np.testing.assert_allclose(out[:, others], expected[:, others], atol=0.2)
+    as_r = transformed(Ravel(cap=0).fit(cohort, None, made.context), cohort)
+    assert np.abs(as_r[:, others] - expected[:, others]).max() > 2  # the factor is that one voxel
+
+
+def test_a_new_scan_with_a_voxel_of_1e9_is_harmonized(made: Made, tmp_path: Path) -> None:
+    broken = made.images[4].copy()
+    broken[7, 7, 7] = 1e9
+    held = changed(made, tmp_path / "broken.nii.gz", 4, broken).scans[4]
+    method = RavelCV().fit(made.cohort.select(["0", "1"]), None, made.context)
+    expected = method.transform(made.cohort.scans[4]).voxels()
+    with pytest.warns(UserWarning, match="subject 2 on A: 1 voxels"):
+        out = method.transform(held).voxels()
+    expected[7, 7, 7] = out[7, 7, 7]
+    np.testing.assert_allclose(out, expected, atol=0.6)  # it weighs as three control voxels do
+
+
+def test_images_of_few_levels_work(made: Made, tmp_path: Path) -> None:
+    """8 bit: steps of a quarter of the white matter's SD."""
+    cohort = made.cohort
+    for i, image in enumerate(made.images):
+        coarse = changed(made, tmp_path / f"coarse{i}.nii.gz", i, np.rint(image * 4) / 4)
+        cohort = Cohort((*cohort.scans[:i], coarse.scans[i], *cohort.scans[i + 1 :]))
+    fine = transformed(Ravel().fit(made.cohort, None, made.context), made.cohort)
+    out = transformed(Ravel().fit(cohort, None, made.context), cohort)
+    np.testing.assert_allclose(out, fine, atol=0.5)
+
+
+def test_constant_images_are_harmonized_to_their_mean(made: Made, tmp_path: Path) -> None:
+    cohort = made.cohort
+    for i in range(6):
+        flat = np.where(made.brain, np.float32(i + 1), np.float32(0))
+        one = changed(made, tmp_path / f"flat{i}.nii.gz", i, flat)
+        cohort = Cohort((*cohort.scans[:i], one.scans[i], *cohort.scans[i + 1 :]))
+    out = transformed(Ravel().fit(cohort, None, made.context), cohort)
+    np.testing.assert_allclose(out[:, made.brain], 3.5, rtol=1e-5)
+    with pytest.raises(MethodError, match=r"k = 2 independent images .* found 1 among 6"):
+        Ravel(k=2).fit(cohort, None, made.context)
+
+
+def test_a_control_region_of_zeros_is_refused(made: Made, tmp_path: Path) -> None:
+    cohort = made.cohort
+    for i, image in enumerate(made.images):
+        one = changed(made, tmp_path / f"cut{i}.nii.gz", i, np.where(made.csf, 0, image))
+        cohort = Cohort((*cohort.scans[:i], one.scans[i], *cohort.scans[i + 1 :]))
+    with pytest.raises(MethodError, match=r"other than 0 in the control region, .* all 6 scans"):
+        Ravel().fit(cohort, None, made.context)
+
+
+def test_one_scan_without_csf_intensities_is_left_as_it_is(made: Made, tmp_path: Path) -> None:
+    """Its factor is 0: nothing is taken out of it, and the mean image is added."""
+    cut = np.where(made.csf, 0, made.images[5]).astype(np.float32)
+    cohort = changed(made, tmp_path / "cut.nii.gz", 5, cut)
+    method = Ravel().fit(cohort, None, made.context)
+    out = method.transform(cohort.scans[5]).voxels()
+    np.testing.assert_allclose(
+        out[made.brain], cut[made.brain] + method.mean_, rtol=1e-5, atol=1e-5
+    )
+
+
+def test_voxels_that_are_no_numbers_are_refused_by_name(made: Made, tmp_path: Path) -> None:
+    broken = made.images[3].copy()
+    broken[7, 7, 7] = np.nan
+    cohort = changed(made, tmp_path / "nan.nii.gz", 3, broken)
+    with pytest.raises(MethodError, match="subject 1 on B: expected finite intensities"):
+        Ravel().fit(cohort, None, made.context)
+    method = Ravel().fit(made.cohort, None, made.context)
+    with pytest.raises(MethodError, match="subject 1 on B: expected finite intensities"):
+        method.transform(cohort.scans[3])
+
+
+def test_collinear_covariates_are_refused_by_name(made: Made) -> None:
+    scans = tuple(
+        replace(s, values={**s.values, "months": str(12 * float(s.values["age"]))})
+        for s in made.cohort.scans
+    )
+    context = replace(made.context, covariates=("age", "months"))
+    with pytest.raises(MethodError, match=r"'months' can be made of the columns before .*6 scans"):
+        Ravel().fit(Cohort(scans), None, context)
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf", "", "old", "1,5"])
+def test_a_covariate_that_is_no_number_is_refused_by_scan_and_column(made: Made, bad: str) -> None:
+    first, second, *rest = made.cohort.scans
+    second = replace(second, values={**second.values, "age": bad})
+    context = replace(made.context, covariates=("age",))
+    message = rf"a number in column 'age' for subject 0 on B, found '{bad}'"
+    with pytest.raises(MethodError, match=message):
+        Ravel().fit(Cohort((first, second, *rest)), None, context)
+
+
+def test_a_single_training_subject_works(made: Made) -> None:
+    """Two scans, one factor; its age, the same in both, is an intercept and left out."""
+    one = made.cohort.select(["0"])
+    context = replace(made.context, covariates=("age",))
+    method = RavelCV().fit(one, None, context)
+    v = made.images[:2, made.brain].T.astype(np.float64)
+    expected = plain(v, method.control_[made.brain], 1, np.zeros((2, 0))).T
+    out = transformed(method, one)[:, made.brain]
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
+    other = method.transform(made.cohort.scans[5]).voxels()
+    assert np.isfinite(other).all()
+    with pytest.raises(MethodError, match=r"k = 3 independent images .* found 2 among 2"):
+        RavelCV(k=3).fit(one, None, context)
+
+
+def test_a_single_training_scan_stays_as_it_is(made: Made) -> None:
+    scan = made.cohort.scans[0]
+    out = RavelCV().fit(Cohort((scan,)), None, made.context).transform(scan).voxels()
+    np.testing.assert_allclose(out[made.brain], made.images[0][made.brain], rtol=1e-5, atol=1e-5)
+
+
+def test_a_scanner_that_was_not_trained_on_is_harmonized_by_its_own_csf(made: Made) -> None:
+    """RAVEL knows no scanners: a scan's factors come from its control voxels alone."""
+    train = Cohort(tuple(s for s in made.cohort.scans if s.scanner == "A"))
+    method = RavelCV().fit(train, None, made.context)
+    mean = made.images[::2, made.brain].mean(axis=0)
+    for i, scan in enumerate(made.cohort.scans):
+        if scan.scanner == "B":
+            out = method.transform(scan).voxels()[made.brain]
+            before = np.abs(made.images[i][made.brain] - mean).mean()
+            assert np.abs(out - mean).mean() < before
+            renamed = method.transform(replace(scan, scanner="C")).voxels()[made.brain]
+            np.testing.assert_array_equal(renamed, out)
 
 
 def test_what_else_users_get_wrong(made: Made, tmp_path: Path) -> None:
@@ -401,10 +450,6 @@ def test_what_else_users_get_wrong(made: Made, tmp_path: Path) -> None:
     group = Group("group", "hi", "other")
     with pytest.raises(MethodError, match="expected 'hi' or 'other' in column 'group'"):
         Ravel().fit(made.cohort, None, replace(made.context, group=group))
-    values = {**made.cohort.scans[0].values, "age": "nan"}
-    blank = Cohort(tuple(replace(s, values=values) for s in made.cohort.scans))
-    with pytest.raises(MethodError, match="a number in column 'age'"):
-        Ravel().fit(blank, None, replace(made.context, covariates=("age",)))
     bare = Cohort(tuple(replace(s, inputs={}) for s in made.cohort.scans))
     with pytest.raises(MethodError, match="shared input 'tissue'"):
         Ravel().fit(bare, None, made.context)
