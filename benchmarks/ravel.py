@@ -30,8 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmobench.imaging.volume import FloatArray
-from harmobench.methods.factors import correct, fit_factors
-from harmobench.methods.rows import RowFile
+from harmobench.methods.ravel.factors import correct, fit_factors
+from harmobench.methods.ravel.rows import RowFile
 
 CONTROL_SHARE = 0.02  # of the voxels: about what is CSF in all of 72 brains
 SIDES = ("harmobench", "numpy float64", "numpy float32")

@@ -20,6 +20,7 @@ from harmobench.results import (
     COST_COLUMNS,
     FAILURE_COLUMNS,
     SCORE_COLUMNS,
+    WARNING_COLUMNS,
     read_table,
     table,
     write_table,
@@ -41,7 +42,7 @@ class Run:
 
 
 def write_results(run: Run, failed: Mapping[str, tuple[Task, str]]) -> pd.DataFrame:
-    """Write scores, aggregates, comparisons, costs and failures; return the scores."""
+    """Write scores, aggregates, comparisons, costs, failures and warnings; return the scores."""
     import pandas as pd
 
     scores = table(_score_rows(run), SCORE_COLUMNS)
@@ -57,6 +58,7 @@ def write_results(run: Run, failed: Mapping[str, tuple[Task, str]]) -> pd.DataFr
         write_table(table(rows, columns), run.folder / stem)
     write_table(table(_cost_rows(run), COST_COLUMNS), run.folder / "costs")
     write_table(table(_failure_rows(failed), FAILURE_COLUMNS), run.folder / "failures")
+    write_table(table(_warning_rows(run), WARNING_COLUMNS), run.folder / "warnings")
     return scores
 
 
@@ -150,18 +152,26 @@ def _cost_rows(run: Run) -> list[dict[str, Any]]:
 
 
 def _failure_rows(failed: Mapping[str, tuple[Task, str]]) -> list[dict[str, Any]]:
+    return [{**_place(task), "reason": reason} for task, reason in failed.values()]
+
+
+def _warning_rows(run: Run) -> list[dict[str, Any]]:
     return [
-        {
-            "task": task.kind,
-            "method": task.args.get("method", ""),
-            "tool": task.args.get("tool", ""),
-            "fold": task.args.get("fold", -1),
-            "subject": task.args.get("subject", ""),
-            "scanner": task.args.get("scanner", ""),
-            "reason": reason,
-        }
-        for task, reason in failed.values()
+        {**_place(task), "warning": text}
+        for task in run.plan.tasks.values()
+        for text in read_json(run.store.path(task.key) / "cost.json").get("warnings", ())
     ]
+
+
+def _place(task: Task) -> dict[str, Any]:
+    return {
+        "task": task.kind,
+        "method": task.args.get("method", ""),
+        "tool": task.args.get("tool", ""),
+        "fold": task.args.get("fold", -1),
+        "subject": task.args.get("subject", ""),
+        "scanner": task.args.get("scanner", ""),
+    }
 
 
 def design_of(job: Job) -> Design:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from numbers import Integral, Real
 
-from harmobench.errors import SettingsError
+from harmobench.errors import SettingsError, nearest
 
 
 def whole(name: str, value: object, least: int) -> str:
@@ -34,10 +34,11 @@ def choice(name: str, value: object, known: tuple[str, ...]) -> str:
     """Say what is wrong with a name out of a few; nothing where it is right.
 
     >>> choice("modality", "T3", ("T1", "T2"))
-    "modality: expected T1 or T2, found 'T3'"
+    "modality: expected T1 or T2, found 'T3'; is 'T2' meant?"
     """
-    right = isinstance(value, str) and value in known
-    return "" if right else f"{name}: expected {' or '.join(known)}, found {value!r}"
+    if isinstance(value, str) and value in known:
+        return ""
+    return f"{name}: expected {' or '.join(known)}, found {value!r}{nearest(str(value), known)}"
 
 
 def refuse(method: str, *faults: str) -> None:

@@ -76,6 +76,7 @@ COMPARISON_COLUMNS = (
 )
 COST_COLUMNS = ("task", "method", "tool", "fold", "seconds", "peak_mb", "device", "parameters")
 FAILURE_COLUMNS = ("task", "method", "tool", "fold", "subject", "scanner", "reason")
+WARNING_COLUMNS = (*FAILURE_COLUMNS[:-1], "warning")
 FLOATS = frozenset(
     "value low high estimate statistic df p p_adjusted effect seconds peak_mb".split(" ")  # noqa: SIM905
 )

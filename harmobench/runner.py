@@ -10,7 +10,8 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,14 @@ class Outcome:
         died of another task.
     reason
         Why it failed, without paths, process numbers or addresses.
+    warnings
+        What the plugin warned of (UserWarning), likewise.
     """
 
     key: str
     status: str
     reason: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def execute(run: Path, run_id: str, task: Task, *upstream: Outcome) -> Outcome:
@@ -66,14 +70,23 @@ def execute(run: Path, run_id: str, task: Task, *upstream: Outcome) -> Outcome:
     write_text(marker, task.label)
     try:
         with store.writing(task.key) as folder, _measured() as cost:
-            KINDS[task.kind](Work(read_job(run, run_id), store, task, folder))
-            write_json(folder / "cost.json", cost())
-        return Outcome(task.key, "done")
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", UserWarning)
+                KINDS[task.kind](Work(read_job(run, run_id), store, task, folder))
+            told = _told(caught)
+            write_json(folder / "cost.json", {**cost(), "warnings": told})
+        return Outcome(task.key, "done", warnings=told)
     except Exception as error:  # a plugin may raise anything: it becomes rows with a reason
         write_text(run / "logs" / f"{task.key[:12]}.log", f"{task.label}\n{traceback.format_exc()}")
         return Outcome(task.key, "failed", reason_of(error))
     finally:
         marker.unlink(missing_ok=True)
+
+
+def _told(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
+    """Keep what was meant for the user, each once; libraries' own notices to developers are not."""
+    texts = [clean(str(w.message)) for w in caught if w.category is UserWarning]
+    return tuple(dict.fromkeys(texts))
 
 
 def running(run: Path, key: str) -> Path:
@@ -83,7 +96,12 @@ def running(run: Path, key: str) -> Path:
 
 def reason_of(error: BaseException) -> str:
     """One line that says why, the same in every run: no path, process number or address."""
-    text = str(error) if isinstance(error, HarmobenchError) else f"{type(error).__name__}: {error}"
+    known = isinstance(error, HarmobenchError)
+    return clean(str(error) if known else f"{type(error).__name__}: {error}")
+
+
+def clean(text: str) -> str:
+    """Leave out of a text what differs from run to run: paths, process numbers, addresses."""
     text = re.sub(r"0x[0-9a-fA-F]+", "0x...", " ".join(text.split()))
     text = re.sub(r"\b(pid|PID)[ =:]*\d+", r"\1", text)
     return re.sub(r"(?<![\w<])/(?:[^\s/:,'\"]+/)+([^\s/:,'\"]+)", r"\1", text)

@@ -29,6 +29,12 @@ WORDS = {
 }
 
 
+def news(task: Task, outcome: Outcome) -> list[str]:
+    """Lines that must be read: what failed, and what a plugin warned of."""
+    failed = [f"failed: {task.label}: {outcome.reason}"] if outcome.status == "failed" else []
+    return failed + [f"warning: {task.label}: {text}" for text in outcome.warnings]
+
+
 class Quiet:
     """Shows nothing but what must be read: for scripts."""
 
@@ -54,9 +60,9 @@ class Quiet:
         """Show nothing."""
 
     def task(self, task: Task, outcome: Outcome) -> None:
-        """Show failures alone."""
-        if outcome.status == "failed":
-            sys.stderr.write(f"failed: {task.label}: {outcome.reason}\n")
+        """Show failures and warnings alone."""
+        for text in news(task, outcome):
+            sys.stderr.write(f"{text}\n")
 
 
 class Bars(Quiet):
@@ -123,8 +129,8 @@ class Bars(Quiet):
 
     def task(self, task: Task, outcome: Outcome) -> None:
         """Advance the bar of this kind, and say what failed."""
-        if outcome.status == "failed":
-            self.say(f"failed: {task.label}: {outcome.reason}")
+        for text in news(task, outcome):
+            self.say(text)
         if task.kind in self.kinds:
             label = task.label.partition(" ")[2]
             self.bars.update(self.kinds[task.kind], advance=1, what=label[:48])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harmobench.errors import SettingsError
-from harmobench.methods.limits import choice, number, refuse, whole
+from harmobench.limits import choice, number, refuse, whole
 
 
 @pytest.mark.parametrize("value", [1, 5, np.int64(2)])
@@ -33,7 +33,8 @@ def test_what_is_no_such_number_is_named(value: object) -> None:
 
 @pytest.mark.parametrize("value", ["T3", "t1", "", 1, None, ["T1"], {}])
 def test_other_names_are_refused(value: object) -> None:
-    assert choice("type", value, ("T1", "T2")) == f"type: expected T1 or T2, found {value!r}"
+    found = choice("type", value, ("T1", "T2"))
+    assert found.startswith(f"type: expected T1 or T2, found {value!r}")
     assert choice("type", "T2", ("T1", "T2")) == ""
 
 

@@ -381,7 +381,7 @@ def test_another_grid_is_refused(cohort: Cohort, fitted: Mispel) -> None:
     ],
 )
 def test_parameters_out_of_range_are_refused(name: str, value: object, cohort: Cohort) -> None:
-    with pytest.raises(SettingsError, match=rf"mispel\.{name} to be .* found"):
+    with pytest.raises(SettingsError, match=rf"MISPEL cannot .*: {name}: expected .*, found"):
         Mispel(**(TINY | {name: value})).check()
     with pytest.raises(SettingsError, match=name):
         Mispel(**(TINY | {name: value})).fit(cohort, None, context(Path()))
@@ -390,7 +390,7 @@ def test_parameters_out_of_range_are_refused(name: str, value: object, cohort: C
 def test_a_misspelt_target_is_refused_before_a_run() -> None:
     Mispel(target="GE").check(["GE", "Philips"])
     with pytest.raises(
-        SettingsError, match=r"one of the scanners GE, Philips, found 'Phillips'.*Ph"
+        SettingsError, match=r"target: expected GE or Philips, found 'Phillips'; is 'Phi"
     ):
         Mispel(target="Phillips").check(["GE", "Philips"])
 

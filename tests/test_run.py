@@ -255,5 +255,29 @@ def test_parameters_that_cannot_be_used_are_refused_before_anything_is_written(
     command = ["run", "--cohort", str(cohort_csv), "--out", str(out), *SMALL_GRID]
     status, text = _run(capsys, *command, "--set", setting)
     assert status == 2
-    assert f"expected {setting.partition('=')[0]} to be" in text
+    name = setting.partition("=")[0].partition(".")[2]
+    assert f"MISPEL cannot use these parameters: {name}: expected" in text
     assert not out.exists()
+
+
+def test_warnings_reach_the_terminal_and_a_table(
+    cohort_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pd.read_csv(cohort_csv, dtype=str)
+    table["image"] = [str(cohort_csv.parent / text) for text in table["image"]]
+    image = nib.load(table["image"][0])
+    voxels = np.asarray(image.dataobj).astype(np.float32)
+    voxels[tuple(np.argwhere(voxels > 0)[0])] = 1e6
+    nib.save(nib.Nifti1Image(voxels, image.affine), tmp_path / "bright.nii.gz")
+    table.loc[0, "image"] = str(tmp_path / "bright.nii.gz")
+    table.to_csv(tmp_path / "matched.csv", index=False)
+    out = tmp_path / "run"
+    options = ["--methods", "whitestripe", "--metrics", "ssim", "--segmenters", "none", "--quiet"]
+    status, text = _run(
+        capsys, "run", "--cohort", str(tmp_path / "matched.csv"), "--out", str(out), *options
+    )
+    assert status == 0, text
+    assert "warning: image whitestripe" in text
+    (row,) = pd.read_csv(out / "warnings.csv", dtype=str).to_dict("records")
+    assert (row["method"], row["subject"]) == ("whitestripe", table["subject"][0])
+    assert "bright" in row["warning"]

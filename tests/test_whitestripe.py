@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from harmobench.cohort import Scan
 from harmobench.errors import MethodError, SettingsError
 from harmobench.imaging.volume import Grid, write_image
-from harmobench.methods.stripe import white_stripe
 from harmobench.methods.whitestripe import WhiteStripe
+from harmobench.methods.whitestripe.stripe import white_stripe
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harmobench.errors import SettingsError, nearest
+from harmobench.limits import choice, number, refuse, whole
 from harmobench.methods.mispel.slices import ORIENTATIONS
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 COUNTS = ("latent", "batch", "epochs1", "epochs2")
-OPTIONAL_COUNTS = ("steps", "steps2", "slices2")
+RATES = ("learning_rate", "learning_rate2", "clip")  # None: as another one is, or none at all
+LIMITS = ("steps", "steps2", "slices2")  # None: not limited
 WEIGHTS = ("lambda1", "lambda2", "lambda3", "lambda4")
-RATES = ("learning_rate", "learning_rate2", "clip")
 
 
 def check_parameters(method: Mispel, scanners: Sequence[str]) -> None:
@@ -70,47 +70,38 @@ def check_parameters(method: Mispel, scanners: Sequence[str]) -> None:
     SettingsError
         What was expected, and what was found.
     """
-    for name, known in CHOICES.items():
-        value = getattr(method, name)
-        _refuse(value not in known, name, f"one of {', '.join(known)}", value)
-    for name in COUNTS + OPTIONAL_COUNTS:
-        value = getattr(method, name)
-        wrong = not (value is None and name in OPTIONAL_COUNTS) and not _is_number(value, 1, int)
-        _refuse(wrong, name, "a whole number of at least 1", value)
+    given = vars(method)
+    faults = [choice(name, given[name], known) for name, known in CHOICES.items()]
+    faults += [whole(name, given[name], 1) for name in COUNTS]
+    faults += [whole(name, given[name], 1) for name in LIMITS if given[name] is not None]
+    faults.append(whole("warm_steps", method.warm_steps, 0))
     for name in RATES:
-        value = getattr(method, name)
-        wrong = value is not None and not (_is_number(value, 0) and value > 0)
-        _refuse(wrong, name, "a number above 0", value)
+        if given[name] is not None or name == "learning_rate":
+            faults.append(number(name, given[name], lambda x: x > 0, "a number above 0"))
     for name in WEIGHTS:
-        value = getattr(method, name)
-        _refuse(not _is_number(value, 0), name, "a number of at least 0", value)
-    _check_grids(method)
-    value = method.warm_steps
-    _refuse(not _is_number(value, 0, int), "warm_steps", "a whole number of at least 0", value)
+        faults.append(number(name, given[name], lambda x: x >= 0, "a number of at least 0"))
     for name in ("tolerance", "min_brain"):
-        share = getattr(method, name)
-        _refuse(not (_is_number(share, 0) and share <= 1), name, "a share from 0 to 1", share)
-    if scanners and method.target:
-        hint = nearest(method.target, scanners)
-        wanted = f"one of the scanners {', '.join(scanners)}"
-        _refuse(method.target not in scanners, "target", wanted, method.target, hint)
+        faults.append(number(name, given[name], lambda x: 0 <= x <= 1, "a share from 0 to 1"))
+    faults += [*_grid_faults(method), _orientation_fault(method)]
+    if method.target and scanners:
+        faults.append(choice("target", method.target, tuple(scanners)))
+    refuse("MISPEL", *faults)
 
 
-def _check_grids(method: Mispel) -> None:
-    for name, least, kind in (("latents", 1, int), ("lambda2s", 0, float), ("lambda4s", 0, float)):
-        value = getattr(method, name)
-        wrong = not all(_is_number(v, least, kind) for v in value) or len(set(value)) < len(value)
-        _refuse(wrong, name, f"different numbers of at least {least}", value)
-    value = method.orientations
-    wrong = not value or len(set(value)) < len(value) or not set(value) <= set(ORIENTATIONS)
-    _refuse(wrong, "orientations", f"some of {', '.join(ORIENTATIONS)}, each once", value)
+def _grid_faults(method: Mispel) -> list[str]:
+    faults = [whole("latents", value, 1) for value in method.latents]
+    for name in ("lambda2s", "lambda4s"):
+        for value in getattr(method, name):
+            faults.append(number(name, value, lambda x: x >= 0, "numbers of at least 0"))
+    for name in ("latents", "lambda2s", "lambda4s"):
+        grid = getattr(method, name)
+        if len(set(grid)) < len(grid):
+            faults.append(f"{name}: expected each candidate once, found {grid}")
+    return faults
 
 
-def _is_number(value: object, least: float, kind: type = float) -> bool:
-    known = (int,) if kind is int else (int, float)
-    return isinstance(value, known) and not isinstance(value, bool) and value >= least
-
-
-def _refuse(wrong: bool, name: str, expected: str, found: object, hint: str = "") -> None:
-    if wrong:
-        raise SettingsError(f"expected mispel.{name} to be {expected}, found {found!r}{hint}")
+def _orientation_fault(method: Mispel) -> str:
+    asked = method.orientations
+    if asked and len(set(asked)) == len(asked) and set(asked) <= set(ORIENTATIONS):
+        return ""
+    return f"orientations: expected some of {', '.join(ORIENTATIONS)}, each once, found {asked}"

@@ -14,8 +14,8 @@ import numpy as np
 from harmobench.base import Method
 from harmobench.errors import MethodError
 from harmobench.interface import Needs, Reference, Scan
-from harmobench.methods.limits import choice, number, refuse
-from harmobench.methods.stripe import white_stripe
+from harmobench.limits import choice, number, refuse
+from harmobench.methods.whitestripe.stripe import white_stripe
 
 PEAKS = {"T1": "last", "FA": "last", "MD": "first", "T2": "largest"}
 

@@ -12,7 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmobench.errors import MethodError
-from harmobench.methods.stripe import find_mode, histogram, round_breaks, smooth, white_stripe
+from harmobench.methods.whitestripe.stripe import (
+    find_mode,
+    histogram,
+    round_breaks,
+    smooth,
+    white_stripe,
+)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 needs_reference = pytest.mark.skipif(

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmobench.errors import MethodError
-from harmobench.methods import rows
-from harmobench.methods.rows import RowFile
+from harmobench.methods.ravel import rows
+from harmobench.methods.ravel.rows import RowFile
 
 
 @settings(deadline=None, max_examples=50)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from harmobench.cohort import Progress, no_progress
 from harmobench.errors import MethodError
-from harmobench.imaging.volume import FloatArray
+from harmobench.imaging.volume import BoolArray, FloatArray
 
 Array = NDArray[np.float64]
 
@@ -214,6 +214,34 @@ def dependent_columns(design: Array) -> list[int]:
         else:
             basis = np.column_stack([basis, rest / length])
     return dependent
+
+
+def factors_of(
+    values: NDArray[np.floating], left: Array, singular: Array, seen: BoolArray
+) -> Array:
+    """Factors (k,) of one image from its control voxels (c,), those that it has (`seen`).
+
+    Parameters
+    ----------
+    values, seen
+        Intensities of the control voxels, and whether they are in the image's brain, (c,).
+    left, singular
+        Of the fit, (c, k) and (k,).
+
+    Raises
+    ------
+    MethodError
+        Fewer control voxels than factors.
+    """
+    if seen.all():
+        return np.asarray(values @ (left / singular))
+    if np.count_nonzero(seen) < singular.size:
+        raise MethodError(
+            f"expected control voxels in the scan's brain mask, found {np.count_nonzero(seen)} of "
+            f"{seen.size}: RAVEL reads its factors there; give a mask that leaves the CSF in"
+        )
+    own: Array = values[seen].astype(np.float64)
+    return np.asarray(np.linalg.lstsq(left[seen] * singular, own, rcond=None)[0])
 
 
 def correct(

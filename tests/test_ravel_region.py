@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmobench.methods.region import erode, intersect
+from harmobench.methods.ravel.region import erode, intersect
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -16,10 +16,10 @@ from harmobench.base import Method
 from harmobench.errors import MethodError
 from harmobench.imaging.volume import BoolArray, FloatArray
 from harmobench.interface import Cohort, Context, Group, Needs, Reference, Scan
-from harmobench.methods.factors import correct, fit_factors, without_outliers
-from harmobench.methods.limits import number, refuse, whole
-from harmobench.methods.region import erode, intersect
-from harmobench.methods.rows import RowFile
+from harmobench.limits import number, refuse, whole
+from harmobench.methods.ravel.factors import correct, factors_of, fit_factors, without_outliers
+from harmobench.methods.ravel.region import erode, intersect
+from harmobench.methods.ravel.rows import RowFile
 
 CSF = 1  # code of cerebrospinal fluid in the shared input "tissue"
 
@@ -97,7 +97,8 @@ class Ravel(Method):
         """Return the White-Striped scan without its unwanted factors; 0 outside the brain.
 
         The factors are the control voxels projected on the left singular vectors, over the
-        singular values: for a scan of the fit, its own row of Z.
+        singular values: for a scan of the fit, its own row of Z. Control voxels outside the scan's
+        own mask hold no brain and are left out of that, by least squares on the others.
 
         Raises
         ------
@@ -116,8 +117,9 @@ class Ravel(Method):
                 f"found {brain.shape} in {scan}"
             )
         values = _striped(scan, self.brain_)
-        known = without_outliers(values, self.cap, str(scan))[self.control_[self.brain_]]
-        z = known @ (self.left_ / self.singular_)
+        inside = self.control_[self.brain_]
+        known = without_outliers(values, self.cap, str(scan))[inside]
+        z = factors_of(known, self.left_, self.singular_, brain[self.brain_][inside])
         out = np.zeros(brain.shape, dtype=np.float32)
         out[self.brain_] = correct(values, z, self.gamma_, self.mean_)
         out[~brain] = 0.0

@@ -14,18 +14,19 @@ from hypothesis import strategies as st
 
 from harmobench.cohort import Scan
 from harmobench.errors import MethodError
-from harmobench.methods.factors import (
+from harmobench.methods.ravel.factors import (
     PIECE_BYTES,
     blocks,
     correct,
     dependent_columns,
     factor_weights,
+    factors_of,
     fit_factors,
     gram_matrix,
     unwanted_factors,
     without_outliers,
 )
-from harmobench.methods.rows import RowFile
+from harmobench.methods.ravel.rows import RowFile
 from harmobench.methods.whitestripe import WhiteStripe
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -310,3 +311,26 @@ def test_outliers_are_found_in_images_too_large_to_sort() -> None:
 def test_values_that_are_no_numbers_are_refused(bad: float) -> None:
     with pytest.raises(MethodError, match="A: expected finite intensities"):
         without_outliers(np.array([1, bad, 2], dtype=np.float32), 3.0, "A")
+
+
+@given(seed=st.integers(0, 99), lost=st.integers(1, 30))
+@settings(deadline=None, max_examples=20)
+def test_control_voxels_that_a_scan_does_not_have_leave_its_factors_alone(
+    seed: int, lost: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    images = rng.normal(5, 1, (6, 1)) * rng.normal(3, 0.3, (1, 40)) + rng.normal(0, 1e-3, (6, 40))
+    found = fit_factors(images.astype(np.float32), 40, 1, {})
+    seen = np.ones(40, dtype=bool)
+    whole = factors_of(images[0], found.left, found.singular, seen)
+    np.testing.assert_allclose(whole, found.z[0], rtol=1e-5)
+    seen[rng.permutation(40)[:lost]] = False
+    broken = np.where(seen, images[0], -40.0)  # what White Stripe leaves outside a mask
+    rest = factors_of(broken, found.left, found.singular, seen)
+    np.testing.assert_allclose(rest, whole, rtol=1e-2)
+
+
+def test_a_mask_without_control_voxels_is_refused() -> None:
+    left, singular = np.ones((4, 1)) / 2, np.ones(1)
+    with pytest.raises(MethodError, match=r"found 0 of 4.*leaves the CSF in"):
+        factors_of(np.ones(4), left, singular, np.zeros(4, dtype=bool))
