@@ -239,6 +239,62 @@ def simulate(
     print(f"manifest: {manifest}")
 
 
+@app.command("apply")
+def apply_method(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="One of its methods.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN", help="An image, or a manifest (.csv, .tsv) of many like the cohort's."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="The image to write; for a manifest, a folder.")
+    ],
+    scanner: Annotated[
+        str | None, typer.Option(help="Scanner of the image, one of the run's.")
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Brain mask of the image [the brain of the run].")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes of one thread each [cores].")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a running Dask scheduler.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write over images that are there.")
+    ] = False,
+    quiet: Quietly = False,
+) -> None:
+    """Harmonize new images of a known scanner with a method of a finished run.
+
+    The first time, the method is trained on all subjects of the run's cohort; the model is kept in
+    RUN/models/METHOD/all. The new images must be prepared as the cohort's were: in the space of the
+    same atlas, on the same grid, with intensities of the same scale. An image needs --scanner; a
+    manifest has a column for it.
+    """
+    from harmobench.apply import Request, apply
+
+    request = Request(folder, method, source, out, scanner, mask, workers, scheduler, overwrite)
+    what_next = "what is finished is kept; give the same command again"
+    if request.many:
+        what_next += ", with --overwrite where images are written already"
+    with _interruptible(what_next), _watcher(quiet) as watcher:
+        done = apply(request, watcher)
+    if done.model:
+        how = "trained now" if done.trained else "found finished"
+        print(f"model: {done.model}, of {done.subjects} subjects, {how}")
+    if request.many:
+        failed = f", {done.failed} failed" if done.failed else ""
+        print(f"{done.written} images harmonized{failed}: see {out / 'manifest.csv'}")
+    else:
+        print(f"harmonized: {out}")
+    raise typer.Exit(FAILED_ROWS if done.failed else DONE)
+
+
 @cohort_app.command("check")
 def check(
     manifest: Annotated[Path, typer.Argument(help="The manifest, .csv or .tsv.")],

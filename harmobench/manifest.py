@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import difflib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,9 +19,12 @@ from harmobench.imaging.volume import FloatArray, Grid, check_stream, read_grid,
 REQUIRED = ("subject", "scanner", "image")
 FILES = ("image", "mask", "to_native", "native_image", "tissue")
 EMPTY = ("", "n/a", "NA", "NaN", "nan")  # BIDS writes n/a, R writes NA, pandas nan
+Check = Callable[[Scan, bool], list[str]]
 
 
-def read_cohort(path: Path, progress: Progress = no_progress) -> Cohort:
+def read_cohort(
+    path: Path, progress: Progress = no_progress, *, unmatched: Check | None = None
+) -> Cohort:
     """Read a manifest and every image in it, strictly.
 
     Parameters
@@ -31,6 +35,10 @@ def read_cohort(path: Path, progress: Progress = no_progress) -> Cohort:
         age, sex, fold and any covariate. All is read as text: subject 01 stays 01.
     progress
         Called with (images read, images in all, what).
+    unmatched
+        Where given, this is no cohort but a list of scans: one scanner, subjects seen once and
+        several grids are fine. Called with (scan, whether its files are sound); returns what else
+        is at fault with it, beginning with the column.
 
     Raises
     ------
@@ -40,8 +48,9 @@ def read_cohort(path: Path, progress: Progress = no_progress) -> Cohort:
     rows, faults = _read_rows(path)
     scans, more = _scans(rows, path)
     faults += more
-    faults += _structure_faults(scans)
-    faults += _image_faults(scans, progress)
+    if unmatched is None:
+        faults += _structure_faults(scans)
+    faults += _image_faults(scans, progress, unmatched)
     if faults:
         raise ManifestError(faults, path)
     return Cohort(tuple(scan for _, scan in scans), str(path))
@@ -192,21 +201,39 @@ def _structure_faults(scans: Sequence[tuple[int, Scan]]) -> list[str]:
     return faults
 
 
-def _image_faults(scans: Sequence[tuple[int, Scan]], progress: Progress) -> list[str]:
+def _image_faults(
+    scans: Sequence[tuple[int, Scan]], progress: Progress, unmatched: Check | None
+) -> list[str]:
     faults: list[str] = []
     grids: list[tuple[int, Scan, Grid]] = []
     masks: dict[Path, str] = {}
     for done, (number, scan) in enumerate(scans, start=1):
-        try:
+        with suppress(HarmobenchError):  # said by scan_faults
             grids.append((number, scan, read_grid(scan.image)))
-            check_stream(scan.image)
-            faults += [f"row {number}, column image: {text}" for text in _voxel_faults(scan)]
-        except HarmobenchError as error:
-            faults.append(f"row {number}, column image: {error}")
-        else:
-            faults += _grid_of_files(number, scan, masks)
+        own = scan_faults(scan, masks)
+        own += unmatched(scan, not own) if unmatched else []
+        faults += [f"row {number}, {text}" for text in own]
         progress(done, len(scans), f"reading {scan}")
-    return faults + _grid_faults(grids)
+    return faults + (_grid_faults(grids) if unmatched is None else [])
+
+
+def scan_faults(scan: Scan, masks: dict[Path, str] | None = None) -> list[str]:
+    """Faults of the files of one scan, each beginning with its column.
+
+    Parameters
+    ----------
+    scan
+        Of a cohort, or beside one.
+    masks
+        Fault of each mask that was read already, "" for none; others are added.
+    """
+    try:
+        read_grid(scan.image)
+        check_stream(scan.image)
+        faults = [f"column image: {text}" for text in _voxel_faults(scan)]
+    except HarmobenchError as error:
+        return [f"column image: {error}"]
+    return faults + _grid_of_files(scan, {} if masks is None else masks)
 
 
 def _voxel_faults(scan: Scan) -> list[str]:
@@ -237,18 +264,18 @@ def _inside(scan: Scan, voxels: FloatArray) -> FloatArray:
     return inside
 
 
-def _grid_of_files(number: int, scan: Scan, masks: dict[Path, str]) -> list[str]:
+def _grid_of_files(scan: Scan, masks: dict[Path, str]) -> list[str]:
     """Faults of a scan's mask and tissue labels; many scans share one mask, which is read once."""
     faults = []
     if scan.mask is not None and scan.mask.is_file():
         if scan.mask not in masks:
             masks[scan.mask] = _mask_fault(scan.mask, scan.grid)
         if masks[scan.mask]:
-            faults.append(f"row {number}, column mask: {masks[scan.mask]}")
+            faults.append(f"column mask: {masks[scan.mask]}")
     tissue = Path(scan.values.get("tissue", "") or ".")
     if tissue.is_file():
         fault = _other_grid(tissue, scan.grid) or _tissue_fault(tissue)
-        faults += [f"row {number}, column tissue: {fault}"] if fault else []
+        faults += [f"column tissue: {fault}"] if fault else []
     return faults
 
 

@@ -69,7 +69,7 @@ def place(
         _refuse_small_mask(cohort, sizes, common)
         described = {
             "source": source if source == BUILTIN else str(Path(source).absolute()),
-            "digest": _atlas_digest(own),
+            "digest": atlas_digest(own),
             "name": own.name,
             "space": own.space,
             "reference": own.reference,
@@ -77,7 +77,8 @@ def place(
     return described, contrast
 
 
-def _atlas_digest(atlas: Atlas) -> str:
+def atlas_digest(atlas: Atlas) -> str:
+    """Hash of an atlas's description and of every file that it is made of."""
     toml = (atlas.template.parent / "atlas.toml").read_text(encoding="utf-8")
     return merkle(toml, [hash_file(file) for file in atlas.files])
 

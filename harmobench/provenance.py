@@ -31,6 +31,7 @@ NOT_COMPUTING = (
     "provenance.py",
     "show.py",
     "options.py",
+    "apply",
     "phantom",
 )
 ROOMS = ("methods", "metrics", "reports")  # each plugin has a digest of its own

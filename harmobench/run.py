@@ -73,7 +73,7 @@ def run(options: Options, command: str, watcher: Watcher) -> Result:
     plan = make_plan(job)  # what cannot be planned is refused before anything is written
     with connect(options.workers, options.scheduler, job.device == "cuda") as client:
         make_folder(options.out, "--out")
-        with _locked(options.out):
+        with locked(options.out):
             return _run(options, job, plan, client, watcher)
 
 
@@ -181,7 +181,14 @@ def make_folder(path: Path, option: str) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder alone: only one process at a time writes into it.
+
+    Raises
+    ------
+    SettingsError
+        Another process holds it.
+    """
     with (folder / ".lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -189,7 +196,7 @@ def _locked(folder: Path) -> Iterator[None]:
             lock.seek(0)
             raise SettingsError(
                 f"another run is at work in {folder} ({lock.read().strip() or 'unknown'}): "
-                "wait for it, or name another --out"
+                "wait for it, or use another run folder"
             ) from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {os.uname().nodename}\n")
