@@ -41,6 +41,15 @@ def choice(name: str, value: object, known: tuple[str, ...]) -> str:
     return f"{name}: expected {' or '.join(known)}, found {value!r}{nearest(str(value), known)}"
 
 
+def switch(name: str, value: object) -> str:
+    """Say what is wrong with a switch; nothing where it is right.
+
+    >>> switch("anneal", 1)
+    'anneal: expected true or false, found 1'
+    """
+    return "" if isinstance(value, bool) else f"{name}: expected true or false, found {value!r}"
+
+
 def refuse(method: str, *faults: str) -> None:
     """Raise with all faults at once; an empty text is none.
 

@@ -14,21 +14,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 from torch.nn import functional as F  # noqa: N812
 
 from harmobench.errors import MethodError, SettingsError
 from harmobench.imaging.volume import Grid, write_image
 from harmobench.interface import Cohort, Context, Harmonizer, Scan
-from harmobench.methods.calamiti import Calamiti, losses, slices
-from harmobench.methods.calamiti.fitting import plan_models, stages_of, theta_images
-from harmobench.methods.calamiti.networks import Networks, Sizes, build
+from harmobench.methods.calamiti import Calamiti, slices
+from harmobench.methods.calamiti.checking import VGG_LAYERS
+from harmobench.methods.calamiti.fitting import Fitted, keep, plan_models, stages_of, theta_images
+from harmobench.methods.calamiti.inference import harmonize, restore, sizes
+from harmobench.methods.calamiti.networks import Sizes, build
 from harmobench.methods.calamiti.training import (
     Trainer,
     batch_of,
     harmonizer_losses,
     intensity_classes,
     steady,
-    swap,
 )
 
 SHAPE = (37, 45, 8)  # neither side divides by 16
@@ -93,164 +95,6 @@ def trainer(prepared: tuple[slices.Stack, dict[str, slices.Pairs]], **fields: An
     return Trainer(build(sizes, 1), method, 5)
 
 
-# -- networks
-
-
-def convolution(a: int, b: int, kernel: int = 3) -> int:
-    return a * b * kernel**2 + b
-
-
-def unet(channels_in: int, channels_out: int, base: int, normalized_from: int) -> int:
-    """Count of weights of the U-Net as the method's description has it, counted by hand."""
-    widths = [base * 2**level for level in range(5)]
-    total = convolution(base, channels_out)
-    for level, width in enumerate(widths):
-        before = widths[level - 1] if level else channels_in
-        norm = 2 * width if level >= normalized_from else 0
-        total += convolution(before, width) + convolution(width, width) + 2 * norm
-        if level < 4:
-            total += convolution(2 * width, width) * 2 + convolution(width, width) + 3 * norm
-    return total
-
-
-def test_networks_have_the_published_sizes() -> None:
-    networks = Networks(Sizes((288, 288), 2))
-    counts = {n: sum(p.numel() for p in part.parameters()) for n, part in networks.named_children()}
-    assert counts["beta"] == unet(1, 4, 8, 0)
-    assert counts["decoder"] == unet(6, 1, 16, 1)
-    assert networks.theta.head.weight.shape == (4, 32, 18, 18)
-    strided = [m for m in networks.theta.features if isinstance(m, torch.nn.Conv2d)]
-    assert [m.out_channels for m in strided] == [32, 64, 128, 128, 32]
-    assert [m.stride[0] for m in strided] == [2, 2, 2, 2, 1]
-    judged = [m for m in networks.discriminator.modules() if isinstance(m, torch.nn.Conv2d)]
-    assert [m.out_channels for m in judged] == [16, 64, 64, 16, 1]
-    assert judged[0].in_channels == 4 + 2
-    for layer in judged:  # spectral norm: the largest singular value is about 1
-        matrix = layer.weight.detach().flatten(1)
-        assert torch.linalg.matrix_norm(matrix, 2).item() == pytest.approx(1, abs=0.25)
-
-
-@pytest.mark.parametrize("shape", [(32, 48), (80, 96)])
-def test_shapes(shape: tuple[int, int]) -> None:
-    networks = build(Sizes(shape, 2, 4, 3, 2, 2), 0)
-    x = torch.rand(2, 1, *shape)
-    beta = networks.beta(x)
-    mean, log_variance = networks.theta(x)
-    assert beta.shape == (2, 4, *shape)
-    assert mean.shape == log_variance.shape == (2, 3)
-    assert networks.decoder(beta, mean).shape == x.shape
-    assert networks.discriminator(beta, torch.tensor([0, 1])).shape[:2] == (2, 1)
-
-
-def test_the_decoder_sees_theta_away_from_the_borders() -> None:
-    networks = build(Sizes((96, 96), 2, 4, 2, 2, 2), 0)
-    beta = losses.one_hot(torch.randn(1, 4, 96, 96, generator=torch.Generator().manual_seed(0)))
-    out = [networks.decoder(beta, torch.full((1, 2), v))[..., 40:56, 40:56] for v in (0.0, 1.0)]
-    assert (out[0] - out[1]).abs().mean() > 1e-3
-
-
-def test_weights_follow_from_the_seed_alone() -> None:
-    before = torch.get_rng_state()
-    a, b, c = (build(Sizes((32, 32), 2), seed).state_dict() for seed in (1, 1, 2))
-    assert torch.equal(before, torch.get_rng_state())
-    assert all(torch.equal(a[k], b[k]) for k in a)
-    assert not torch.equal(a["beta.out.weight"], c["beta.out.weight"])
-
-
-# -- losses
-
-
-def test_gumbel_samples_are_one_hot_and_follow_the_softmax() -> None:
-    logits = torch.log(torch.tensor([0.1, 0.2, 0.3, 0.4]))[None, :, None, None]
-    wide = logits.expand(1, 4, 200, 200).clone().requires_grad_()
-    sample = losses.gumbel_one_hot(wide, 0.7, torch.Generator().manual_seed(0))
-    hard = sample.detach()
-    torch.testing.assert_close(hard.sum(1), torch.ones(1, 200, 200))
-    assert ((hard - hard.round()).abs() < 1e-5).all()
-    np.testing.assert_allclose(hard.mean((0, 2, 3)).numpy(), [0.1, 0.2, 0.3, 0.4], atol=0.01)
-    (sample * torch.tensor([1.0, 2, 3, 4])[None, :, None, None]).sum().backward()  # type: ignore[no-untyped-call]
-    assert wide.grad is not None
-    assert wide.grad.abs().sum() > 0
-    again = losses.gumbel_one_hot(wide.detach(), 0.7, torch.Generator().manual_seed(0))
-    assert torch.equal(again, losses.gumbel_one_hot(wide, 0.7, torch.Generator().manual_seed(0)))
-
-
-def test_one_hot_takes_the_largest_channel() -> None:
-    logits = torch.randn(2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
-    hot = losses.one_hot(logits)
-    assert torch.equal(hot.sum(1), torch.ones(2, 5, 6))
-    assert torch.equal(hot.argmax(1), logits.argmax(1))
-
-
-def test_temperature_falls_to_its_floor() -> None:
-    assert losses.temperature(0, 2e-4, 0.5) == 1
-    assert losses.temperature(1000, 2e-4, 0.5) == pytest.approx(np.exp(-0.2))
-    assert losses.temperature(10**6, 2e-4, 0.5) == 0.5
-
-
-def test_divergence_is_that_of_torch() -> None:
-    rng = torch.Generator().manual_seed(0)
-    mean, log_variance = torch.randn(5, 2, generator=rng), torch.randn(5, 2, generator=rng)
-    posterior = torch.distributions.Normal(mean, torch.exp(0.5 * log_variance))
-    prior = torch.distributions.Normal(torch.zeros(5, 2), torch.ones(5, 2))
-    expected = torch.distributions.kl_divergence(posterior, prior).sum(1).mean()
-    torch.testing.assert_close(losses.divergence(mean, log_variance), expected)
-
-
-def test_swapping_keeps_pairs_together() -> None:
-    beta = torch.arange(12.0)[:, None, None, None]
-    out = swap(beta, torch.Generator().manual_seed(0)).flatten()
-    assert sorted(out.tolist()) == list(range(12))
-    assert torch.equal(out[:6] % 6, torch.arange(6.0))
-    assert torch.equal((out[:6] + 6) % 12, out[6:])
-    assert not torch.equal(out, torch.arange(12.0))
-
-
-def vgg(path: Path) -> Path:
-    from safetensors.torch import save_file
-
-    rng = torch.Generator().manual_seed(0)
-    weights = {}
-    for i, (a, b) in losses.VGG_LAYERS.items():
-        weights[f"features.{i}.weight"] = torch.randn(b, a, 3, 3, generator=rng) / (3 * a**0.5)
-        weights[f"features.{i}.bias"] = torch.zeros(b)
-    save_file(weights, str(path))
-    return path
-
-
-def test_vgg_features_and_their_errors(tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    path, cpu = vgg(tmp_path / "vgg.safetensors"), torch.device("cpu")
-    network = losses.read_perceptual(str(path), cpu)
-    x = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(1))
-    assert network.features(x).shape == (2, 128, 16, 16)
-    assert network(x, x).item() == 0
-    assert network(x, x.flip(-1)).item() > 0
-    weights = load_file(str(path))
-    first = F.conv2d(
-        ((x.expand(-1, 3, -1, -1) - network.mean) / network.sd),
-        weights["features.0.weight"],
-        weights["features.0.bias"],
-        padding=1,
-    )
-    by_hand = F.relu(first)
-    for i in (2, 5, 7):
-        by_hand = F.max_pool2d(by_hand, 2) if i == 5 else by_hand
-        w, b = weights[f"features.{i}.weight"], weights[f"features.{i}.bias"]
-        by_hand = F.relu(F.conv2d(by_hand, w, b, padding=1))
-    torch.testing.assert_close(network.features(x), by_hand)
-    with pytest.raises(SettingsError, match="no file"):
-        losses.read_perceptual(str(tmp_path / "none"), cpu)
-    del weights["features.7.weight"]
-    save_file(weights, str(path))
-    with pytest.raises(SettingsError, match=r"features\.7\.weight"):
-        losses.read_perceptual(str(path), cpu)
-    path.write_bytes(b"no tensors")
-    with pytest.raises(SettingsError, match="safetensors"):
-        losses.read_perceptual(str(path), cpu)
-
-
 # -- slices
 
 
@@ -313,13 +157,42 @@ def test_one_wild_voxel_stays_bounded(three: Cohort) -> None:
     assert np.abs(slices.to_network(voxels, brain, (-50.0, 1.0))).max() <= 3
 
 
-def test_intensity_classes_split_the_brain_evenly() -> None:
-    x = torch.rand(2, 1, 40, 40, generator=torch.Generator().manual_seed(0)) + 0.01
-    x[..., :10] = 0
-    classes = intensity_classes(x, 4)
-    shares = [(classes[..., 10:] == k).float().mean().item() for k in range(4)]
-    np.testing.assert_allclose(shares, 0.25, atol=0.01)
-    assert (classes[..., :10] == 0).all()
+def one_image(values: np.ndarray) -> np.ndarray:
+    """A scan of one slice, 0 around the values."""
+    image = np.zeros((1, 40, 40), np.float32)
+    image[0, 10:30, 10:30] = values.reshape(20, 20)
+    return image
+
+
+def test_classes_lose_least_of_the_targets_intensities() -> None:
+    tissues = np.repeat([0.2, 0.5, 0.6, 0.9], [40, 160, 120, 80])
+    target = tissues + 0.01 * np.random.default_rng(0).standard_normal(400)
+    source = 3 * target**2 + 1  # another contrast, the same order of the tissues
+    both = np.stack([one_image(target), one_image(source)]).astype(np.float32)
+    stacked = slices.Stack(both, np.ones((2, 1), bool), {})
+    edges = slices.intensity_edges(stacked, [0], 4)
+    assert edges.shape == (2, 3)
+    np.testing.assert_allclose(edges[0], [0.35, 0.55, 0.75], atol=0.15)
+    classes = intensity_classes(torch.from_numpy(both), torch.from_numpy(edges)).numpy()
+    for found in classes:
+        np.testing.assert_array_equal(
+            found[10:30, 10:30].ravel(), np.repeat(range(4), [40, 160, 120, 80])
+        )
+        assert not found[:10].any()  # background is of the darkest
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(2, 6), st.integers(1, 8), st.integers(0, 2**31))
+def test_classes_of_any_image_can_be_told(channels: int, levels: int, seed: int) -> None:
+    values = np.random.default_rng(seed).integers(1, levels + 1, 400).astype(np.float32)
+    stacked = slices.Stack(one_image(values)[None], np.ones((1, 1), bool), {})
+    edges = slices.intensity_edges(stacked, [0], channels)
+    assert np.isfinite(edges).all()
+    assert (np.diff(edges) >= 0).all()
+    classes = intensity_classes(
+        torch.from_numpy(stacked.images[0])[:, None], torch.from_numpy(edges)
+    )
+    assert 0 <= classes.min() <= classes.max() < channels
 
 
 # -- training
@@ -333,6 +206,7 @@ def test_even_batches_train_the_discriminator_and_odd_ones_the_rest(
     images, rng = torch.from_numpy(stacked.images), np.random.default_rng(0)
     for step in range(4):
         before = {k: v.clone() for k, v in one.networks.named_parameters()}
+        norms = {k: v.clone() for k, v in one.networks.named_buffers() if k.endswith("._u")}
         batch = batch_of(images, plan["A"], np.array([step, step + 1]), rng)
         terms = one.train_batch(batch, 1e-2)
         moved = {
@@ -340,6 +214,10 @@ def test_even_batches_train_the_discriminator_and_odd_ones_the_rest(
             for k, v in one.networks.named_parameters()
             if not torch.equal(v, before[k])
         }
+        found = dict(one.networks.named_buffers())
+        iterated = [not torch.equal(found[k], u) for k, u in norms.items() if u.numel() > 1]
+        assert iterated == [step % 2 == 0] * len(iterated)
+        assert len(iterated) == 4  # of five layers; the last has one row
         if step % 2 == 0:
             assert moved == {"discriminator"}
             assert set(terms) == {"discriminator"}
@@ -354,6 +232,7 @@ def test_the_loss_falls(prepared: tuple[slices.Stack, dict[str, slices.Pairs]]) 
     one = trainer(prepared, learning_rate=5e-3, anneal=True, beta_base=4, decoder_base=8)
     images, pairs = torch.from_numpy(prepared[0].images), prepared[1]["A"]
     batch = batch_of(images, pairs, np.arange(len(pairs)), np.random.default_rng(0))
+    edges = slices.intensity_edges(prepared[0], [2], 4)
 
     def reconstruction() -> float:
         with torch.no_grad():
@@ -362,7 +241,7 @@ def test_the_loss_falls(prepared: tuple[slices.Stack, dict[str, slices.Pairs]]) 
 
     before = reconstruction()
     with steady(1):
-        warm = one.warm_up(images, pairs, 30)
+        warm = one.warm_up(images, pairs, edges, 30)
         history = one.train(images, pairs, 100, 100, lambda done: None)
     assert np.mean([r["warm_up"] for r in warm[-5:]]) < 0.7 * warm[0]["warm_up"]
     assert reconstruction() < 0.7 * before
@@ -511,6 +390,9 @@ def test_epochs_fix_the_number_of_batches(
     method = Calamiti(batch=4, epochs=3)
     stages = stages_of(method, plan)
     assert [s.steps for s in stages] == [3 * -(-len(p) // 4) for p in plan.values()]
+    for least, steps in ((0, stages[0].steps), (5, stages[0].steps), (500, 500)):
+        assert stages_of(Calamiti(batch=4, epochs=3, least_steps=least), plan)[0].steps == steps
+    assert stages_of(Calamiti(steps=7, least_steps=500), plan)[0].steps == 7
 
 
 def test_a_subject_missing_on_one_scanner(three: Cohort) -> None:
@@ -550,18 +432,43 @@ def test_an_unknown_scanner_is_refused(fitted: Calamiti, three: Cohort) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"theta": "median"}, "calamiti.theta"),
-        ({"models": "two"}, "calamiti.models"),
-        ({"precision": "half"}, "calamiti.precision"),
-        ({"batch": 0}, "calamiti.batch"),
-        ({"steps": 1}, "calamiti.steps"),
-        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"theta": "median"}, "theta: expected random or mean"),
+        ({"theta": 3}, "theta: expected"),
+        ({"beta": "max"}, "beta: expected argmax or softmax"),
+        ({"models": "two"}, "models: expected"),
+        ({"precision": "half"}, "precision: expected"),
+        ({"batch": 0}, "batch: expected a whole number of at least 1, found 0"),
+        ({"batch": 2.0}, "batch: expected a whole number"),
+        ({"batch": "8"}, "batch: expected a whole number .* found '8'"),
+        ({"batch": True}, "batch: expected"),
+        ({"epochs": None}, "epochs: expected"),
+        ({"steps": 1}, "steps: expected a whole number of at least 2"),
+        ({"steps": -1}, "steps: expected"),
+        ({"shared_steps": -1}, "shared_steps: expected"),
+        ({"beta_channels": 1}, "beta_channels: expected"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a number above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected"),
+        ({"learning_rate": "fast"}, "learning_rate: expected"),
+        ({"temperature_floor": 0}, "temperature_floor: expected"),
+        ({"kl": -1.0}, "kl: expected"),
+        ({"min_brain": 1.0}, "min_brain: expected"),
+        ({"anneal": "yes"}, "anneal: expected true or false"),
+        ({"vgg_weights": 7}, "vgg_weights: expected"),
         ({"vgg_weights": "/nowhere"}, "vgg_weights"),
+        ({"batch": 0, "theta": "x"}, "theta: .*; batch: "),
     ],
 )
-def test_bad_parameters(three: Cohort, fields: dict[str, Any], words: str) -> None:
+def test_bad_parameters(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
-        Calamiti(**(TINY | fields)).fit(three, None, context())
+        Calamiti(**(TINY | fields)).check()
+
+
+def test_good_parameters_and_presets_pass_and_fit_checks_them(three: Cohort) -> None:
+    for preset in Calamiti.presets.values():
+        Calamiti(**preset).check()
+    Calamiti(learning_rate=1, kl=0, min_brain=0, steps=2).check()
+    with pytest.raises(SettingsError, match=r"CALAMITI cannot .*: batch"):
+        Calamiti(batch=0).fit(three, None, context())
 
 
 def test_constant_and_broken_images_are_refused(three: Cohort, tmp_path: Path) -> None:
@@ -574,8 +481,147 @@ def test_constant_and_broken_images_are_refused(three: Cohort, tmp_path: Path) -
             slices.striped(replace(first, inputs={"whitestripe": path}))
 
 
+def edited(scan: Scan, folder: Path, change: Any) -> Scan:
+    """The scan with its White-Striped brain changed in place by `change(voxels, brain)`."""
+    voxels, brain = scan.input("whitestripe"), scan.brain()
+    change(voxels, brain)
+    path = folder / f"{scan.subject}{scan.scanner}_edited.nii.gz"
+    write_image(path, voxels, Grid.make(SHAPE, np.eye(4)))
+    return replace(scan, inputs={"whitestripe": path})
+
+
+def one_wild_voxel(voxels: np.ndarray, brain: np.ndarray) -> None:
+    voxels[18, 22, 4] = 1e9
+
+
+def few_levels(voxels: np.ndarray, brain: np.ndarray) -> None:
+    voxels[brain] = np.digitize(voxels[brain], [-35, -20, -10]) * 10.0 - 35
+
+
+def far_below_zero(voxels: np.ndarray, brain: np.ndarray) -> None:
+    voxels[brain] = voxels[brain] * 3 - 200
+
+
+@pytest.mark.parametrize("change", [one_wild_voxel, few_levels, far_below_zero])
+def test_odd_images_are_trained_on_and_harmonized(
+    three: Cohort, tmp_path: Path, change: Any
+) -> None:
+    scans = tuple(
+        edited(s, tmp_path, change) if s.scanner == "A" and s.subject == "s0" else s
+        for s in three.scans
+    )
+    model = Calamiti(**TINY).fit(Cohort(scans), None, context())
+    out, brain = model.transform(scans[0]).voxels(), scans[0].brain()
+    assert scans[0].scanner == "A"
+    assert np.isfinite(out).all()
+    assert np.ptp(out[brain]) > 0
+    assert np.abs(out[brain]).max() < 1e4
+
+
+def test_a_wild_voxel_harms_its_neighbourhood_alone(
+    fitted: Calamiti, three: Cohort, tmp_path: Path
+) -> None:
+    scan = three.scans[0]
+    clean = fitted.transform(scan).voxels()
+    wild = fitted.transform(edited(scan, tmp_path, one_wild_voxel)).voxels()
+    np.testing.assert_array_equal(np.delete(wild, 4, axis=2), np.delete(clean, 4, axis=2))
+    assert np.abs(wild - clean).max() < 3 * np.ptp(clean)
+
+
+def test_one_training_subject_is_enough(three: Cohort) -> None:
+    model = Calamiti(**TINY).fit(three.select(["s0"]), None, context())
+    assert set(model.models_) == {"A", "B"}
+    assert np.isfinite(model.transform(three.scans[-2]).voxels()).all()
+
+
+def test_a_brain_outside_the_training_box_is_harmonized_whole(
+    fitted: Calamiti, three: Cohort, tmp_path: Path
+) -> None:
+    grid, everywhere = Grid.make(SHAPE, np.eye(4)), np.ones(SHAPE, dtype=bool)
+    scan = three.scans[0]
+    voxels = np.where(scan.brain(), scan.input("whitestripe"), -20).astype(np.float32)
+    write_image(tmp_path / "mask.nii.gz", everywhere, grid)
+    write_image(tmp_path / "big.nii.gz", voxels, grid)
+    big = replace(
+        scan, mask=tmp_path / "mask.nii.gz", inputs={"whitestripe": tmp_path / "big.nii.gz"}
+    )
+    out = fitted.transform(big).voxels()
+    assert np.isfinite(out).all()
+    assert not (out == -50).any()
+
+
+def test_damaged_weights_are_reported(fitted: Calamiti, three: Cohort, tmp_path: Path) -> None:
+    fitted.save(tmp_path)
+    damaged = Calamiti.load(tmp_path)
+    damaged.weights_["A/beta.out.weight"][:] = np.nan
+    with pytest.raises(MethodError, match="weights are damaged"):
+        damaged.transform(three.scans[0])
+
+
+def test_a_blank_decoder_is_reported(
+    three: Cohort, prepared: tuple[slices.Stack, dict[str, slices.Pairs]]
+) -> None:
+    networks = trainer(prepared).networks
+    empty = Fitted((0, 1, 0, 1), {}, {}, {}, {}, [], {})
+    keep(empty, "A", networks, prepared[0], [2])
+    with torch.no_grad():
+        networks.decoder.net.out.weight.zero_()
+    with pytest.raises(MethodError, match=r"blank.*learning_rate"):
+        keep(empty, "A", networks, prepared[0], [2])
+
+
+def test_images_are_made_from_one_hot_anatomies_unless_asked(
+    fitted: Calamiti, three: Cohort
+) -> None:
+    networks = build(sizes(fitted, fitted.box(), fitted.scanners_), 3)
+    images = np.random.default_rng(0).random((2, *slices.slice_shape(fitted.box())), np.float32)
+    theta, x = np.array([0.3, -0.2], np.float32), torch.from_numpy(images)[:, None]
+    with torch.no_grad():
+        logits, contrast = networks.beta(x), torch.from_numpy(theta).expand(2, -1)
+        hard = F.one_hot(logits.argmax(1), 4).permute(0, 3, 1, 2).float()
+        expected = [networks.decoder(b, contrast)[:, 0] for b in (hard, logits.softmax(1))]
+    for beta, wanted in zip(("argmax", "softmax"), expected, strict=True):
+        made = harmonize(networks, images, theta, beta)
+        np.testing.assert_allclose(made, wanted.numpy(), atol=1e-5)
+    assert (expected[0] - expected[1]).abs().max() > 1e-3
+
+
+def test_the_likelier_channels_are_used_by_transform(fitted: Calamiti, three: Cohort) -> None:
+    soft = replace(fitted, beta="softmax")
+    vars(soft).update({k: v for k, v in vars(fitted).items() if k.endswith("_")})
+    scan = three.scans[0]
+    assert not np.array_equal(soft.transform(scan).voxels(), fitted.transform(scan).voxels())
+
+
+def test_theta_is_that_of_the_image_drawn(
+    fitted: Calamiti, three: Cohort, prepared: tuple[slices.Stack, dict[str, slices.Pairs]]
+) -> None:
+    shapes = sizes(fitted, fitted.box(), fitted.scanners_)
+    weights = {k[2:]: v for k, v in fitted.weights_.items() if k.startswith("A/")}
+    networks = restore(weights, shapes, torch.device("cpu"))
+    stacked = prepared[0]
+    for theta in ("random", "mean"):
+        shown = theta_images(Calamiti(theta=theta), three, "T", stacked, 3)
+        assert {three.scans[i].scanner for i in shown} == {"T"}
+        each = []
+        for i in shown:
+            useful = torch.from_numpy(stacked.images[i][stacked.useful[i]])[:, None]
+            with torch.no_grad():
+                each.append(networks.theta(useful)[0].mean(0).numpy())
+        if theta == "random":
+            np.testing.assert_allclose(fitted.theta_["A"], each[0], atol=1e-5)
+    again = Calamiti(**TINY, theta="mean").fit(three, None, context())
+    np.testing.assert_allclose(again.theta_["A"], np.mean(each, axis=0), atol=1e-5)
+
+
 def test_the_perceptual_term_joins_with_weights(three: Cohort, tmp_path: Path) -> None:
-    path = vgg(tmp_path / "vgg.safetensors")
+    path = tmp_path / "vgg.safetensors"
+    rng = np.random.default_rng(0)
+    weights = {}
+    for i, (a, b) in VGG_LAYERS.items():
+        weights[f"features.{i}.weight"] = rng.normal(size=(b, a, 3, 3)).astype(np.float32) / 9
+        weights[f"features.{i}.bias"] = np.zeros(b, np.float32)
+    save_file(weights, str(path))
     fields = TINY | {"steps": 2, "vgg_weights": str(path)}
     model = Calamiti(**fields).fit(three, None, context())
     assert model.perceptual_ == "vgg.safetensors"

@@ -14,8 +14,7 @@ from harmobench.cohort import Cohort, Scan
 from harmobench.errors import MethodError, SettingsError
 from harmobench.imaging.volume import Grid, write_image
 from harmobench.interface import Context, Group
-from harmobench.methods.ravel import rows
-from harmobench.methods.ravel import Ravel, RavelCV
+from harmobench.methods.ravel import Ravel, RavelCV, rows
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SIDE = 14

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
+from harmobench.errors import MethodError
 from harmobench.imaging.volume import FloatArray
 from harmobench.interface import Cohort, Context, Progress
 from harmobench.methods.calamiti import inference, losses
@@ -22,6 +23,7 @@ from harmobench.methods.calamiti.slices import (
     Range,
     Stack,
     brain_box,
+    intensity_edges,
     joined,
     pair_slices,
     robust_range,
@@ -32,6 +34,7 @@ from harmobench.methods.calamiti.training import Trainer, steady
 if TYPE_CHECKING:
     from harmobench.methods.calamiti.plugin import Calamiti
 
+BLANK = 1e-3  # of the training image's SD over the brain
 ONE = "all"  # name of the model of `models="one"`
 
 
@@ -152,7 +155,8 @@ def stages_of(method: Calamiti, plan: Mapping[str, Pairs]) -> list[Stage]:
     shared = method.shared_steps
     stages = []
     for name, pairs in plan.items():
-        steps = method.steps or method.epochs * math.ceil(len(pairs) / method.batch)
+        epoch = math.ceil(len(pairs) / method.batch)
+        steps = method.steps or max(method.epochs * epoch, method.least_steps)
         stages.append(Stage(name, pairs, shared, steps, shared + steps))
     if shared:
         last = max(stage.last for stage in stages)
@@ -175,6 +179,7 @@ def train_all(
     perceptual = losses.read_perceptual(method.vgg_weights, device) if method.vgg_weights else None
     start = build(shapes, seed_of(context.seed, 0)).to(device)
     fitted.parameters = {name: count_weights(part) for name, part in start.named_children()}
+    edges = intensity_edges(slices, shown, method.beta_channels) if method.warm_up else None
     stages = stages_of(method, plan)
     done, total = 0, sum(stage.steps for stage in stages)
     for number, stage in enumerate(stages, start=1):
@@ -186,7 +191,7 @@ def train_all(
         elif stage.before:
             trainer.follow(common)
         progress = partial(_report, context.progress, done, total, stage.name)
-        fitted.history += train_stage(trainer, images, stage, progress)
+        fitted.history += train_stage(trainer, images, edges, stage, progress)
         done += stage.steps
         if not stage.shared:
             keep(fitted, stage.name, networks, slices, shown)
@@ -197,11 +202,17 @@ def _report(progress: Progress, before: int, total: int, name: str, done: int) -
 
 
 def train_stage(
-    trainer: Trainer, images: torch.Tensor, stage: Stage, progress: Callable[[int], None]
+    trainer: Trainer,
+    images: torch.Tensor,
+    edges: FloatArray | None,
+    stage: Stage,
+    progress: Callable[[int], None],
 ) -> list[dict[str, Any]]:
     """Train one stretch, the first with its warm-up; steps in the rows count that too."""
     warm_up = trainer.method.warm_up
-    rows = [] if stage.before else trainer.warm_up(images, stage.pairs, warm_up)
+    rows: list[dict[str, Any]] = []
+    if edges is not None and not stage.before:
+        rows += trainer.warm_up(images, stage.pairs, edges, warm_up)
     for row in trainer.train(images, stage.pairs, stage.steps, stage.last, progress):
         rows.append({**row, "step": row["step"] + warm_up})
     return [{"scanner": stage.name, **row} for row in rows]
@@ -215,6 +226,18 @@ def keep(
     fitted.weights |= {f"{name}{inference.BETWEEN}{key}": array for key, array in weights.items()}
     thetas = [inference.contrast(networks, slices.images[i], slices.useful[i]) for i in shown]
     fitted.theta[name] = inference.mean(thetas)
+    _refuse_blank(networks, slices.images[shown[0]][slices.useful[shown[0]]], fitted, name)
+
+
+def _refuse_blank(networks: Networks, images: FloatArray, fitted: Fitted, name: str) -> None:
+    """Refuse a model that makes one grey of every brain: too high a rate kills a decoder so."""
+    made = inference.harmonize(networks, images, fitted.theta[name])
+    brain = images != 0
+    if not made[brain].std() > BLANK * images[brain].std():
+        raise MethodError(
+            f"expected images with contrast from the model trained on {name}, found blank ones: "
+            "lower calamiti.learning_rate"
+        )
 
 
 def seed_of(seed: int, stage: int) -> int:

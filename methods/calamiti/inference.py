@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from harmobench.errors import MethodError
 from harmobench.imaging.volume import BoolArray, FloatArray
 from harmobench.methods.calamiti import losses
 from harmobench.methods.calamiti.networks import Networks, Sizes, build
@@ -56,17 +58,42 @@ def contrast(networks: Networks, slices: FloatArray, useful: BoolArray) -> Float
     return torch.cat(means).mean(dim=0).cpu().numpy().astype(np.float32)
 
 
-def harmonize(networks: Networks, slices: FloatArray, theta: FloatArray) -> FloatArray:
-    """Slices (z, height, width) with their own anatomy and the contrast `theta`."""
+def harmonize(
+    networks: Networks, slices: FloatArray, theta: FloatArray, beta: str = "argmax"
+) -> FloatArray:
+    """Slices (z, height, width) with their own anatomy and the contrast `theta`.
+
+    The anatomy is one-hot ("argmax") or the probability of each channel ("softmax").
+    """
+    anatomy = losses.one_hot if beta == "argmax" else partial(torch.softmax, dim=1)
     device = next(networks.parameters()).device
     contrasts = torch.from_numpy(np.array(theta))[None].to(device)
     made = []
     with torch.inference_mode():
         for part in torch.split(torch.from_numpy(slices)[:, None], BATCH):
-            beta = losses.one_hot(networks.beta(part.to(device)))
-            out = networks.decoder(beta, contrasts.expand(len(part), -1))
+            maps = anatomy(networks.beta(part.to(device)))
+            out = networks.decoder(maps, contrasts.expand(len(part), -1))
             made.append(out[:, 0].cpu())
     return torch.cat(made).numpy()
+
+
+def weights_of(method: Calamiti, name: str) -> dict[str, FloatArray]:
+    """Weights of one model of a fitted method, by their names within it.
+
+    Raises
+    ------
+    MethodError
+        Weights that are not finite: the anatomy's largest channel would hide them.
+    """
+    prefix = f"{name}{BETWEEN}"
+    found = {k.removeprefix(prefix): v for k, v in method.weights_.items() if k.startswith(prefix)}
+    for key, array in found.items():
+        if not np.isfinite(array).all():
+            raise MethodError(
+                f"expected finite weights of the model trained on {name}, found NaN or inf in "
+                f"{key}: the weights are damaged, train it again"
+            )
+    return found
 
 
 def apply(method: Calamiti, names: Sequence[str], slices: FloatArray) -> FloatArray:
@@ -76,14 +103,8 @@ def apply(method: Calamiti, names: Sequence[str], slices: FloatArray) -> FloatAr
     made = []
     with steady(method.threads_):
         for name in names:
-            prefix = f"{name}{BETWEEN}"
-            weights = {
-                key.removeprefix(prefix): array
-                for key, array in method.weights_.items()
-                if key.startswith(prefix)
-            }
-            networks = restore(weights, shapes, torch.device(wanted))
-            made.append(harmonize(networks, slices, method.theta_[name]))
+            networks = restore(weights_of(method, name), shapes, torch.device(wanted))
+            made.append(harmonize(networks, slices, method.theta_[name], method.beta))
     return mean(made)
 
 

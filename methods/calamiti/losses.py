@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from harmobench.errors import SettingsError
+from harmobench.methods.calamiti.checking import VGG_LAYERS, perceptual_weights
 
-VGG_LAYERS = {0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128)}  # features up to relu2_2
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_SD = (0.229, 0.224, 0.225)
+TINY = torch.finfo(torch.float32).tiny
 
 
 def temperature(step: int, decay: float, floor: float) -> float:
@@ -23,8 +22,8 @@ def temperature(step: int, decay: float, floor: float) -> float:
 
 def one_hot(logits: Tensor) -> Tensor:
     """One-hot of the largest channel (n, channels, h, w)."""
-    hot = torch.zeros_like(logits)
-    return hot.scatter_(1, logits.argmax(dim=1, keepdim=True), 1.0)
+    largest = logits.max(dim=1, keepdim=True).indices  # on a CPU many times faster than argmax
+    return torch.zeros_like(logits).scatter_(1, largest, 1.0)
 
 
 def gumbel_one_hot(logits: Tensor, tau: float, generator: torch.Generator) -> Tensor:
@@ -32,9 +31,9 @@ def gumbel_one_hot(logits: Tensor, tau: float, generator: torch.Generator) -> Te
 
     Jang et al., ICLR 2017 (straight-through Gumbel-softmax).
     """
-    noise = torch.empty(logits.shape, device=logits.device)
-    noise.exponential_(generator=generator)
-    soft = F.softmax((logits.float() - noise.clamp_min(1e-20).log()) / tau, dim=1)
+    uniform = torch.rand(logits.shape, generator=generator, device=logits.device)
+    exponential = uniform.clamp_min_(TINY).log_().neg_()
+    soft = F.softmax((logits.float() - exponential.log_()) / tau, dim=1)
     return one_hot(soft.detach()) + soft - soft.detach()
 
 
@@ -93,28 +92,10 @@ def read_perceptual(path: str, device: torch.device) -> Perceptual:
     Raises
     ------
     SettingsError
-        No file, another format, or weights that are missing or of another shape.
+        A file that cannot be used.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not Path(path).is_file():
-        raise SettingsError(f"expected VGG16 weights in vgg_weights, found no file at {path}")
-    try:
-        found = load_file(path)
-    except SafetensorError as error:
-        raise SettingsError(
-            f"expected a safetensors file in {path}, found none: {error}"
-        ) from error
     network = Perceptual()
-    own = network.convolutions.state_dict()
-    given = {k.removeprefix("features."): v.float() for k, v in found.items()}
-    for name, tensor in own.items():
-        if name not in given or given[name].shape != tensor.shape:
-            shape = tuple(given[name].shape) if name in given else "nothing"
-            raise SettingsError(
-                f"expected features.{name} of shape {tuple(tensor.shape)}, found {shape} in {path}"
-                ": save torchvision's VGG16 with safetensors"
-            )
-    network.convolutions.load_state_dict({name: given[name] for name in own})
+    weights = perceptual_weights(path)
+    tensors = {k.removeprefix("features."): torch.from_numpy(v) for k, v in weights.items()}
+    network.convolutions.load_state_dict(tensors)
     return network.to(device)

@@ -20,12 +20,43 @@ FAINT = 0.1  # start of what a U-Net brings up from coarser levels
 LEVELS = 4
 
 
-def block(channels_in: int, channels_out: int, normalize: bool) -> nn.Sequential:
-    """3x3 convolution, instance normalization (affine) where asked for, LeakyReLU 0.01."""
-    convolution = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+def block(
+    channels_in: int, channels_out: int, normalize: bool, doubling: bool = False
+) -> nn.Sequential:
+    """3x3 convolution, instance normalization (affine) where asked for, LeakyReLU 0.01.
+
+    With `doubling`, of a slice of twice the height and width. Instance normalization is that of
+    groups of one channel, which torch does on channels-last maps without copying them.
+    """
+    convolution = (
+        DoublingConv(channels_in, channels_out)
+        if doubling
+        else nn.Conv2d(channels_in, channels_out, 3, padding=1)
+    )
     nn.init.kaiming_normal_(convolution.weight, a=SLOPE)
-    norm = [nn.InstanceNorm2d(channels_out, affine=True)] if normalize else []
+    norm = [nn.GroupNorm(channels_out, channels_out)] if normalize else []
     return nn.Sequential(convolution, *norm, nn.LeakyReLU(SLOPE, inplace=True))
+
+
+class DoublingConv(nn.Conv2d):
+    """Nearest-neighbour doubling of both sides and a 3x3 convolution, as one operation.
+
+    Each doubled pixel is read twice or once by the 3x3 kernel, so that the two together are a
+    transposed convolution of stride 2 whose 4x4 kernel holds sums of the nine weights: 16 products
+    for four pixels instead of 36, and no doubled maps in memory.
+    """
+
+    sums: Tensor
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, 3, padding=1)
+        sums = [[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]]
+        self.register_buffer("sums", torch.tensor(sums), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, channels_in, h, w) to (n, channels_out, 2h, 2w)."""
+        kernel = torch.einsum("ak,bl,oikl->ioab", self.sums, self.sums, self.weight)
+        return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
 
 
 class UNet(nn.Module):
@@ -46,7 +77,8 @@ class UNet(nn.Module):
         )
         rising = range(LEVELS - 1, -1, -1)
         self.up = nn.ModuleList(
-            block(widths[level + 1], widths[level], normal[level]) for level in rising
+            block(widths[level + 1], widths[level], normal[level], doubling=True)
+            for level in rising
         )
         self.merge = nn.ModuleList(
             nn.Sequential(
@@ -62,7 +94,7 @@ class UNet(nn.Module):
         """Let what comes up from below start faint, so that local intensities are learned first."""
         layers = [layer for up in self.up for layer in up.children()]
         for convolution, after in itertools.pairwise(layers):
-            if isinstance(after, nn.InstanceNorm2d):
+            if isinstance(after, nn.GroupNorm):
                 nn.init.constant_(after.weight, FAINT)
             elif isinstance(convolution, nn.Conv2d):
                 with torch.no_grad():
@@ -76,7 +108,7 @@ class UNet(nn.Module):
             skips.append(x)
         skips.pop()
         for up, merge in zip(self.up, self.merge, strict=True):
-            x = merge(torch.cat([skips.pop(), up(F.interpolate(x, scale_factor=2))], dim=1))
+            x = merge(torch.cat([skips.pop(), up(x)], dim=1))
         return self.out(x)  # type: ignore[no-any-return]
 
 
@@ -112,7 +144,8 @@ class ThetaEncoder(nn.Module):
 class Discriminator(nn.Module):
     """Whether an anatomy and a scanner belong together: a map of logits.
 
-    Five convolutions with spectral normalization, the first three of stride 2.
+    Five convolutions with spectral normalization, the first three of stride 2. No instance
+    normalization: it would take out the label, which is constant over a slice.
     """
 
     def __init__(self, beta_channels: int, scanners: int) -> None:
@@ -120,7 +153,7 @@ class Discriminator(nn.Module):
         widths = (beta_channels + scanners, 16, 64, 64, 16, 1)
         layers: list[nn.Module] = []
         for i, (a, b) in enumerate(itertools.pairwise(widths)):
-            conv = nn.Conv2d(a, b, 3, stride=2 if i < 3 else 1, padding=1)
+            conv = nn.Conv2d(a, b, 4, stride=2, padding=1) if i < 3 else nn.Conv2d(a, b, 1)
             layers += [spectral_norm(conv), nn.LeakyReLU(DISCRIMINATOR_SLOPE)]
         self.layers = nn.Sequential(*layers[:-1])
         self.scanners = scanners
@@ -191,4 +224,7 @@ def build(sizes: Sizes, seed: int) -> Networks:
     """Networks with weights that follow from the seed alone; the global generator is kept."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Networks(sizes)
+        networks = Networks(sizes)
+    # on a CPU layers of 8 and 16 channels are up to three times faster so
+    networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return networks

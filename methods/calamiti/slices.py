@@ -19,6 +19,8 @@ Indices = NDArray[np.int64]
 MULTIPLE = 16  # four poolings
 SMALLEST = 32  # instance normalization needs two pixels at the coarsest level
 TAILS = (0.5, 99.5)
+POINTS = 1000  # quantiles of a scan that stand for its intensities
+ROUNDS = 200  # at most; classes of intensity settle within some tens
 LIMITS = (-1.0, 3.0)  # network units: one voxel of 1e9 must not fill a whole slice's statistics
 
 
@@ -150,6 +152,30 @@ def stack(scans: Sequence[Scan], box: Box, scales: Mapping[str, Range], share: f
         useful.append(area >= max(share * area.max(), 1))
     where = {(scan.subject, scan.scanner): i for i, scan in enumerate(scans)}
     return Stack(np.stack(images), np.stack(useful), where)
+
+
+def intensity_edges(slices: Stack, target: Sequence[int], channels: int) -> FloatArray:
+    """Bounds (scan, channels - 1) between as many classes of intensity, darkest first.
+
+    The classes are those that lose least of the target's intensities: their bounds lie midway
+    between the medians of neighbours (Lloyd, IEEE Trans Inf Theory 1982;28:129-137, for absolute
+    errors). Every other scan is cut at the same shares of its brain, for contrast keeps the order
+    of the tissues, so that matched scans get the same classes.
+    """
+    brains = [image[image != 0] for image in slices.images]
+    points = (np.arange(POINTS) + 0.5) / POINTS
+    values = np.sort(np.concatenate([np.quantile(brains[i], points) for i in target]))
+    cuts = np.arange(1, channels) * values.size // channels
+    for _ in range(ROUNDS):
+        parts = np.split(values, cuts)
+        medians = [np.median(part) if part.size else np.nan for part in parts]
+        middles = (np.array(medians[:-1]) + medians[1:]) / 2
+        moved = np.where(np.isnan(middles), cuts, np.searchsorted(values, middles))
+        if np.array_equal(moved, cuts):
+            break
+        cuts = moved
+    shares = cuts / values.size
+    return np.stack([np.quantile(brain, shares) for brain in brains]).astype(np.float32)
 
 
 @dataclass(frozen=True)

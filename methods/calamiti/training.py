@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from harmobench.errors import MethodError
+from harmobench.imaging.volume import FloatArray
 from harmobench.methods.calamiti import losses
 from harmobench.methods.calamiti.networks import Networks
 from harmobench.methods.calamiti.slices import Indices, Pairs
@@ -83,9 +84,15 @@ def discriminator_loss(
     """Tell anatomy with its own scanner's label from anatomy with the other image's."""
     with torch.no_grad():
         beta = losses.gumbel_one_hot(networks.beta(batch.anatomy), tau, generator)
-    joint = networks.discriminator(beta, batch.label)
-    marginal = networks.discriminator(beta, batch.label.roll(len(batch.label) // 2))
-    return {"discriminator": (losses.binary(joint, 1) + losses.binary(marginal, 0)) / 2}
+    joint, marginal = judged(networks, beta, batch.label)
+    return {"discriminator": losses.binary(joint, 1) + losses.binary(marginal, 0)}
+
+
+def judged(networks: Networks, beta: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits of anatomies with their own scanner's label and, rolled, with the other image's."""
+    both = torch.cat([label, label.roll(len(label) // 2)])
+    joint, marginal = networks.discriminator(torch.cat([beta, beta]), both).chunk(2)
+    return joint, marginal
 
 
 def harmonizer_losses(
@@ -93,35 +100,46 @@ def harmonizer_losses(
     batch: Batch,
     tau: float,
     generator: torch.Generator,
-    perceptual: losses.Perceptual | None,
+    perceptual: losses.Perceptual | None = None,
+    adversary: bool = True,
 ) -> dict[str, Tensor]:
     """Every term of the loss of encoders and decoder, without its weight."""
     beta = losses.gumbel_one_hot(networks.beta(batch.anatomy), tau, generator)
     mean, log_variance = networks.theta(batch.contrast)
     theta = losses.sample_theta(mean, log_variance, generator)
     made = networks.decoder(swap(beta, generator), theta).float()
-    joint = networks.discriminator(beta, batch.label)
-    marginal = networks.discriminator(beta, batch.label.roll(len(batch.label) // 2))
     first, second = beta.chunk(2)
     terms = {
         "reconstruction": F.l1_loss(made, batch.anatomy),
         "beta": F.l1_loss(first, second),
         "kl": losses.divergence(mean, log_variance),
-        "adversarial": (losses.binary(joint, 0) + losses.binary(marginal, 1)) / 2,
     }
+    if adversary:
+        joint, marginal = judged(networks, beta, batch.label)
+        terms["adversarial"] = losses.binary(joint, 0) + losses.binary(marginal, 1)
     if perceptual is not None:
         terms["perceptual"] = perceptual(made, batch.anatomy)
     return terms
 
 
-def intensity_classes(slices: Tensor, channels: int) -> Tensor:
-    """Class (n, h, w) of each pixel by the quantiles of its slice's brain, darkest first."""
-    brain = slices[:, 0] != 0
-    values = torch.where(brain, slices[:, 0], torch.nan).flatten(1)
-    parts = torch.arange(1, channels, device=slices.device) / channels
-    edges = torch.nanquantile(values, parts, dim=1).T.contiguous()
-    flat = slices.flatten(1).contiguous()
-    return torch.searchsorted(edges, flat).reshape(len(slices), *slices.shape[2:])
+def intensity_classes(slices: Tensor, edges: Tensor) -> Tensor:
+    """Class (n, h, w) of each pixel of slices (n, 1, h, w) by bounds (n, classes - 1)."""
+    return (slices > edges[:, :, None, None]).sum(dim=1)
+
+
+def warm_up_losses(
+    networks: Networks, batch: Batch, classes: Tensor, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Cross-entropy of the anatomy's logits, and L1 of images made from the classes (n, h, w)."""
+    logits = networks.beta(batch.anatomy)
+    hot = F.one_hot(classes, logits.shape[1]).movedim(-1, 1).float()
+    mean, log_variance = networks.theta(batch.contrast)
+    theta = losses.sample_theta(mean, log_variance, generator)
+    made = networks.decoder(swap(hot, generator), theta).float()
+    return {
+        "warm_up": F.cross_entropy(logits.float(), classes),
+        "reconstruction": F.l1_loss(made, batch.anatomy),
+    }
 
 
 def swap(beta: Tensor, generator: torch.Generator) -> Tensor:
@@ -163,9 +181,11 @@ class Trainer:
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.rng = np.random.default_rng(seed)
         self.step = step
+        self.adversary = method.adversarial > 0
         rate = method.learning_rate
-        self.adam = torch.optim.Adam(networks.harmonizers(), lr=rate)
-        self.adam_discriminator = torch.optim.Adam(networks.discriminator.parameters(), lr=rate)
+        self.adam = torch.optim.Adam(networks.harmonizers(), lr=rate, fused=True)
+        judge = networks.discriminator.parameters()
+        self.adam_discriminator = torch.optim.Adam(judge, lr=rate, fused=True)
 
     def follow(self, other: Trainer) -> None:
         """Go on with the moments of another model's optimizers, whose copy this one trains."""
@@ -174,16 +194,22 @@ class Trainer:
         self.adam_discriminator.load_state_dict(copy.deepcopy(state))
 
     def train_batch(self, batch: Batch, rate: float) -> dict[str, Tensor]:
-        """Take one step of the discriminator (even batches) or of the rest (odd ones)."""
-        method, even = self.method, self.step % 2 == 0
-        tau = losses.temperature(self.step, method.temperature_decay, method.temperature_floor)
+        """Take one step of the discriminator (even batches) or of the rest (odd ones).
+
+        Where the adversarial term has no weight, every batch trains the rest.
+        """
+        method, even = self.method, self.adversary and self.step % 2 == 0
+        done = self.step // 2 if self.adversary else self.step
+        tau = losses.temperature(done, method.temperature_decay, method.temperature_floor)
+        # odd batches need no gradients of the discriminator's weights and leave its norms alone
+        self.networks.discriminator.train(even).requires_grad_(even)
         with autocast(self.device, method.precision):
             if even:
                 terms = discriminator_loss(self.networks, batch, tau, self.generator)
                 total = terms["discriminator"]
             else:
                 terms = harmonizer_losses(
-                    self.networks, batch, tau, self.generator, self.perceptual
+                    self.networks, batch, tau, self.generator, self.perceptual, self.adversary
                 )
                 weights = method.loss_weights()
                 total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
@@ -196,28 +222,30 @@ class Trainer:
         """Descend one gradient step with one of the optimizers."""
         for group in adam.param_groups:
             group["lr"] = rate
-        self.networks.zero_grad(set_to_none=True)
+        adam.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         adam.step()
 
-    def warm_up(self, images: Tensor, pairs: Pairs, steps: int) -> History:
-        """Start the anatomy encoder from the quantile classes of the slices' intensities.
+    def warm_up(self, images: Tensor, pairs: Pairs, edges: FloatArray, steps: int) -> History:
+        """Start all but the discriminator from classes of intensity in place of the anatomy.
 
-        Its logits are noise to begin with, and a decoder learns nothing from noise; a budget of
-        a hundred batches cannot wait for them to become anatomy. Quantiles hardly depend on the
-        scanner, for its contrast keeps the order of the tissues.
+        The anatomy encoder learns each pixel's class by its scan's bounds `edges`, and the decoder
+        to make the images of those classes. An untrained decoder's gradients would otherwise
+        undo what anatomy there is; a budget of some hundred batches cannot wait for both.
         """
-        adam = torch.optim.Adam(self.networks.beta.parameters(), lr=self.method.learning_rate)
+        bounds = torch.from_numpy(edges).to(self.device)
         drawn = batches(pairs, self.method.batch, self.rng)
         history: History = []
         for step in range(1, steps + 1):
-            batch = batch_of(images, pairs, next(drawn), self.rng)
-            classes = intensity_classes(batch.anatomy, self.method.beta_channels)
+            index = next(drawn)
+            batch = batch_of(images, pairs, index, self.rng)
+            scans = torch.from_numpy(pairs.scans[index].T.reshape(-1)).to(self.device)
+            classes = intensity_classes(batch.anatomy, bounds[scans])
             with autocast(self.device, self.method.precision):
-                logits = self.networks.beta(batch.anatomy)
-            total = F.cross_entropy(logits.float(), classes)
-            self.descend(adam, total, self.method.learning_rate)
-            history.append({"step": step, "warm_up": float(total.detach())})
+                terms = warm_up_losses(self.networks, batch, classes, self.generator)
+            total = terms["warm_up"] + self.method.reconstruction * terms["reconstruction"]
+            self.descend(self.adam, total, self.method.learning_rate)
+            history.append({"step": step} | {k: float(v.detach()) for k, v in terms.items()})
         return history
 
     def train(
