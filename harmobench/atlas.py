@@ -20,6 +20,7 @@ from harmobench.imaging.volume import (
     read_grid,
     read_labels,
     read_voxels,
+    without_spikes,
     write_image,
 )
 
@@ -346,7 +347,7 @@ def check_space(voxels: FloatArray, brain: BoolArray, atlas: Atlas) -> tuple[flo
     dice = 2.0 * np.count_nonzero(both) / (np.count_nonzero(brain) + np.count_nonzero(own))
     if np.count_nonzero(both) < 2:
         return float(dice), 0.0
-    r = np.corrcoef(voxels[both], atlas.template_voxels()[both])[0, 1]
+    r = np.corrcoef(without_spikes(voxels[both]), atlas.template_voxels()[both])[0, 1]
     return float(dice), float(r) if np.isfinite(r) else 0.0
 
 

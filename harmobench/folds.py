@@ -78,7 +78,12 @@ def assign_from_column(cohort: Cohort) -> dict[str, int] | None:
         return None
     for scan in cohort.scans:
         text = scan.values.get("fold", "")
-        if text != named[scan.subject] or not text:
+        if not text:
+            raise SettingsError(
+                f"column fold: expected a fold for every scan, found an empty cell for {scan}: "
+                "fill the column, or leave it out"
+            )
+        if text != named[scan.subject]:
             raise SettingsError(
                 f"column fold: expected one value for all scans of subject {scan.subject}, "
                 f"found '{named[scan.subject]}' and '{text}'"

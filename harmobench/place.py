@@ -20,12 +20,14 @@ from harmobench.atlas import (
     refuse_other_space,
 )
 from harmobench.cohort import Cohort, Progress, Scan
-from harmobench.errors import AtlasError
+from harmobench.errors import AtlasError, ManifestError
 from harmobench.imaging.landmarks import contrast_to_noise
+from harmobench.imaging.volume import without_spikes
 from harmobench.imaging.warp import read_field
 from harmobench.manifest import is_file_column
 from harmobench.store import hash_file, merkle
 
+FARTHEST = 3.0  # times the median mean of the cohort: units differ by more, anatomy by far less
 SMALLEST_COMMON_MASK = 0.8  # of the median mask: below it one bad mask would decide every score
 
 
@@ -93,7 +95,7 @@ def _measure_scans(
 ) -> tuple[dict[str, float], list[int], int]:
     contrast: dict[str, list[float]] = {scanner: [] for scanner in cohort.scanners}
     common = atlas.brain().copy()
-    sizes = []
+    sizes, levels = [], []
     for done, scan in enumerate(cohort.scans, start=1):
         voxels = scan.voxels()
         brain = scan.brain()
@@ -101,11 +103,32 @@ def _measure_scans(
         if scan.mask is not None:
             common &= brain
             sizes.append(int(np.count_nonzero(brain & atlas.brain())))
+        levels.append(float(np.abs(without_spikes(voxels[brain])).mean(dtype=np.float64)))
         gm, wm = atlas.tissue("gm") & brain, atlas.tissue("wm") & brain
         contrast[scan.scanner].append(contrast_to_noise(voxels, gm, wm))
         progress(done, len(cohort), f"placing {scan} in {atlas.space}")
+    _refuse_other_scale(cohort, levels)
     means = {scanner: float(np.mean(values)) for scanner, values in contrast.items()}
     return means, sizes, int(np.count_nonzero(common))
+
+
+def _refuse_other_scale(cohort: Cohort, levels: Sequence[float]) -> None:
+    """Refuse images in other units than the rest: scores of RAW share one scale of intensities."""
+    usual = float(np.median(levels))
+    wrong = [
+        f"{scan} has a mean of {level:g}"
+        for scan, level in zip(cohort.scans, levels, strict=True)
+        if not usual / FARTHEST <= level <= usual * FARTHEST
+    ]
+    if wrong:
+        raise ManifestError(
+            [
+                f"column image: expected intensities on one scale (within the brain a mean within "
+                f"a factor of {FARTHEST:g} of the cohort's median, {usual:g}), found that "
+                f"{'; '.join(wrong)}: divide every image by its mean within the brain"
+            ],
+            Path(cohort.source),
+        )
 
 
 def _refuse_small_mask(cohort: Cohort, sizes: Sequence[int], common: int) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib
 import importlib.util
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -180,7 +181,7 @@ def _fitting(plugin: str, field: dataclasses.Field[Any], value: Any) -> Any:
     elif isinstance(default, float) and isinstance(value, int):
         return float(value)
     elif isinstance(default, tuple) and not isinstance(value, tuple):
-        return tuple(value.split(",")) if isinstance(value, str) else (value,)
+        return tuple(map(_plain, value.split(","))) if isinstance(value, str) else (value,)
     else:
         good = isinstance(value, type(default))
     if not good:
@@ -189,6 +190,14 @@ def _fitting(plugin: str, field: dataclasses.Field[Any], value: Any) -> Any:
             f"(such as {default!r}), found {type(value).__name__} ({value!r})"
         )
     return value
+
+
+def _plain(text: str) -> Any:
+    """Return the number that a text is, or the text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text.strip()
 
 
 def _distribution(point: EntryPoint) -> str:

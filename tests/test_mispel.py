@@ -447,7 +447,8 @@ def test_one_broken_voxel_does_not_wreck_the_rest(cohort: Cohort, tmp_path: Path
 
 def test_divergence_is_noticed_and_restarted_lower(cohort: Cohort, tmp_path: Path) -> None:
     wild = TINY | {"warm_steps": 0, "steps": 10, "clip": None, "decay": "constant"}
-    model = Mispel(**wild, learning_rate=0.1).fit(cohort, None, context(tmp_path))
+    with pytest.warns(UserWarning, match="diverged"):
+        model = Mispel(**wild, learning_rate=0.1).fit(cohort, None, context(tmp_path))
     restarts = [row for row in model.history_ if row.get("event") == "diverged"]
     assert 1 <= len(restarts) <= 5
     assert restarts[0]["stage"] == "step 1"
@@ -458,7 +459,10 @@ def test_divergence_is_noticed_and_restarted_lower(cohort: Cohort, tmp_path: Pat
 
 def test_divergence_at_every_rate_is_an_error(cohort: Cohort, tmp_path: Path) -> None:
     wild = TINY | {"warm_steps": 0, "steps": 10, "clip": None, "decay": "constant"}
-    with pytest.raises(MethodError, match="diverged 6 times"):
+    with (
+        pytest.warns(UserWarning, match="diverged"),
+        pytest.raises(MethodError, match="diverged 6 times"),
+    ):
         Mispel(**wild, learning_rate=1e12).fit(cohort, None, context(tmp_path))
 
 

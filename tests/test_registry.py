@@ -246,3 +246,5 @@ def test_a_method_s_own_preset_is_reached_by_name() -> None:
 def test_names_with_commas_are_a_list() -> None:
     mispel = build(find("methods", "mispel"), {"orientations": "axial,sagittal"})
     assert mispel.orientations == ("axial", "sagittal")
+    grid = build(find("methods", "mispel"), {"lambda2s": "0.1,1", "latents": "4, 6"})
+    assert (grid.lambda2s, grid.latents) == ((0.1, 1), (4, 6))

@@ -267,7 +267,7 @@ def test_warnings_reach_the_terminal_and_a_table(
     table["image"] = [str(cohort_csv.parent / text) for text in table["image"]]
     image = nib.load(table["image"][0])
     voxels = np.asarray(image.dataobj).astype(np.float32)
-    voxels[tuple(np.argwhere(voxels > 0)[0])] = 1e6
+    voxels[tuple(np.argwhere(voxels > 0)[0])] = 1e9
     nib.save(nib.Nifti1Image(voxels, image.affine), tmp_path / "bright.nii.gz")
     table.loc[0, "image"] = str(tmp_path / "bright.nii.gz")
     table.to_csv(tmp_path / "matched.csv", index=False)
@@ -281,3 +281,21 @@ def test_warnings_reach_the_terminal_and_a_table(
     (row,) = pd.read_csv(out / "warnings.csv", dtype=str).to_dict("records")
     assert (row["method"], row["subject"]) == ("whitestripe", table["subject"][0])
     assert "bright" in row["warning"]
+
+
+def test_images_on_another_scale_are_refused(
+    cohort_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pd.read_csv(cohort_csv, dtype=str)
+    table["image"] = [str(cohort_csv.parent / text) for text in table["image"]]
+    image = nib.load(table["image"][1])
+    scaled = np.asarray(image.dataobj).astype(np.float32) * 1000
+    nib.save(nib.Nifti1Image(scaled, image.affine), tmp_path / "scaled.nii.gz")
+    table.loc[1, "image"] = str(tmp_path / "scaled.nii.gz")
+    table.to_csv(tmp_path / "matched.csv", index=False)
+    out = tmp_path / "run"
+    status, text = _run(capsys, "run", "--cohort", str(tmp_path / "matched.csv"), "--out", str(out))
+    assert status == 2
+    assert "expected intensities on one scale" in text
+    assert f"subject {table['subject'][1]} on {table['scanner'][1]} has a mean of" in text
+    assert not out.exists()

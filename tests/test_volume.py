@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from harmobench.errors import HarmobenchError
-from harmobench.imaging.volume import Grid, read_grid, read_labels, read_voxels, write_image
+from harmobench.imaging.volume import (
+    Grid,
+    read_grid,
+    read_labels,
+    read_voxels,
+    without_spikes,
+    write_image,
+)
 
 AFFINE = np.array([[-2.0, 0, 0, 90], [0, 1.5, 0, -126], [0, 0, 3.0, -72], [0, 0, 0, 1]])
 GRID = Grid.make((7, 6, 5), AFFINE)
@@ -176,3 +183,13 @@ def test_a_gz_with_a_wrong_byte_never_ends_in_a_traceback(
         assert read_voxels(path).shape == smooth.shape
     except HarmobenchError as error:
         assert str(path) in str(error)  # noqa: PT017
+
+
+def test_a_few_broken_voxels_are_clipped_and_nothing_else() -> None:
+    values = np.random.default_rng(0).uniform(0.5, 1.5, 5000).astype(np.float32)
+    np.testing.assert_array_equal(without_spikes(values), values)
+    values[7] = 1e9
+    clipped = without_spikes(values)
+    assert 10 < clipped[7] < 20
+    np.testing.assert_array_equal(np.delete(clipped, 7), np.delete(values, 7))
+    assert without_spikes(values[:0]).size == 0

@@ -12,7 +12,7 @@ from harmobench.apply.request import Request, refuse_existing
 from harmobench.atlas import Atlas, check_space, read_atlas, refuse_other_space
 from harmobench.cohort import Scan, bids_labels
 from harmobench.errors import AtlasError, SettingsError, nearest
-from harmobench.imaging.volume import BoolArray, FloatArray, read_grid, read_voxels
+from harmobench.imaging.volume import BoolArray, FloatArray, read_grid, read_voxels, without_spikes
 from harmobench.job import Job
 from harmobench.manifest import read_cohort, scan_faults
 from harmobench.run import Watcher
@@ -115,7 +115,7 @@ def _space_fault(scan: Scan, voxels: FloatArray, own: BoolArray, atlas: Atlas) -
 
 def _level_fault(scan: Scan, inside: FloatArray, final: Final) -> str:
     low, high = final.low / FARTHEST, final.high * FARTHEST
-    mean = float(inside.mean(dtype=np.float64))
+    mean = float(without_spikes(inside).mean(dtype=np.float64))
     if final.least >= 0 > inside.min():
         expected = "intensities of at least 0 in the brain, as in the cohort"
         return f"expected {expected}, found {inside.min():g} in {scan.image}: {REMEDY}"

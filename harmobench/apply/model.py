@@ -19,7 +19,7 @@ from harmobench.apply.request import Request, listed
 from harmobench.atlas import BUILTIN, read_atlas
 from harmobench.cohort import Progress
 from harmobench.errors import HarmobenchError
-from harmobench.imaging.volume import read_voxels
+from harmobench.imaging.volume import read_voxels, without_spikes
 from harmobench.job import Job
 from harmobench.place import atlas_digest
 from harmobench.plan import Plan, Task, plan_final
@@ -53,11 +53,31 @@ class Final:
 def recall(request: Request, job: Job) -> Final | None:
     """Return the final model of this job, where it was made before, on whatever device."""
     memory, store = request.home / "final.json", Store(request.home / "store")
-    kept = read_json(memory) if memory.is_file() else {}
+    try:
+        kept = read_json(memory) if memory.is_file() else {}
+    except ValueError:  # damaged: it is made again
+        kept = {}
     if kept.get("asked") != _asked(job):
         return None
     final = Final(**kept["final"])
-    return final if all(store.has(key) for key in final.keys) else None
+    if not all(store.has(key) for key in final.keys):
+        return None
+    _refuse_damaged(request, job, final)
+    return final
+
+
+def _refuse_damaged(request: Request, job: Job, final: Final) -> None:
+    if final.fit is None:
+        return
+    folder = Store(request.home / "store").path(final.fit) / "model"
+    try:
+        type(job.part("methods", request.method).build()).load(folder)
+    except Exception as error:  # of whatever library reads the plugin's files
+        raise HarmobenchError(
+            f"the final model of {request.method} is damaged ({type(error).__name__}: {error}): "
+            f"delete {request.home} and {model_folder(request)}, and give the command again to "
+            "train it anew"
+        ) from error
 
 
 def _asked(job: Job) -> str:
@@ -127,7 +147,7 @@ def _levels(job: Job, mask: Path, progress: Progress) -> tuple[float, float, flo
     means, least = [], []
     for done, row in enumerate(job.scans, start=1):
         inside = read_voxels(Path(row["image"]))[brain]
-        means.append(float(inside.mean(dtype=np.float64)))
+        means.append(float(without_spikes(inside).mean(dtype=np.float64)))
         least.append(float(inside.min()))
         progress(done, len(job.scans), "measuring the cohort's intensities")
     return min(means), max(means), min(least)

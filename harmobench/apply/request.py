@@ -114,7 +114,7 @@ def _one_faults(request: Request) -> Iterator[str]:
 
 def refuse_existing(targets: Sequence[Path], request: Request) -> None:
     """Refuse to write over files, unless that was asked for."""
-    found = [str(target) for target in targets if target.exists()]
+    found = [str(target) for target in targets if target.exists() or target.is_symlink()]
     if found and not request.overwrite:
         raise SettingsError(
             f"expected a new name, found {listed(found)} there already: choose another, or give "

@@ -72,6 +72,19 @@ class Grid:
         return f"{shape} voxels of {sizes} mm"
 
 
+def without_spikes(values: FloatArray) -> FloatArray:
+    """Clip what is larger than 10 times the 99.9th percentile of the sizes of values (n,).
+
+    No tissue is; a few broken voxels must not decide what an image is like.
+    """
+    if values.size == 0:
+        return values
+    size = np.abs(values)
+    rank = int(0.999 * (size.size - 1))
+    bound = 10 * float(np.partition(size, rank)[rank])
+    return np.clip(values, -bound, bound)
+
+
 def load_image(path: Path) -> Any:
     """Open an image; its voxels are not read yet.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -299,6 +300,11 @@ def _restarting(
             reason = str(error)
             row = {"event": "diverged", "reason": reason, "learning_rate": rate}
             history.append(head | row)
+            warnings.warn(
+                f"MISPEL's training diverged ({head['stage']}, learning rate {rate:.2g}: {reason}) "
+                f"and started again with {rate * SLOWER:.2g}",
+                stacklevel=2,
+            )
             rate *= SLOWER
     raise MethodError(
         f"MISPEL's training diverged {RESTARTS + 1} times, last with a learning rate of "

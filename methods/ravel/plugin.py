@@ -148,9 +148,10 @@ class Ravel(Method):
         mask = csf & context.atlas.tissue("csf") & brain
         found = int(np.count_nonzero(mask))
         if found < self.min_voxels:
+            least = max(int(self.prob * len(train) + 1e-9), 1)
             raise MethodError(
-                f"expected a control region of at least {self.min_voxels} voxels (CSF in "
-                f"{self.prob:g} of the {len(train)} scans, CSF in the atlas, in every brain), "
+                f"expected a control region of at least {self.min_voxels} voxels (CSF in at least "
+                f"{least} of the {len(train)} scans, CSF in the atlas, in every brain), "
                 f"found {found}: lower the parameter prob (0.9, say) or min_voxels, or check the "
                 "tissue labels"
             )
