@@ -47,7 +47,7 @@ class Result:
     report
         The page to open.
     failed
-        Scores that could not be had because something failed.
+        Scores that could not be had because something failed, or tasks where that cost no score.
     computed, reused
         Tasks done now, and found finished in the store.
     """
@@ -96,7 +96,7 @@ def _run(options: Options, job: Job, plan: Plan, client: Any, watcher: Watcher) 
     publish(finished)
     write_shown(finished)
     written = write_reports(folder, watcher.step)
-    bad = int((scores["status"] == "failed").sum())
+    bad = int((scores["status"] == "failed").sum()) or len(failed)  # an image without any score
     return Result(folder, written[-1], bad, counts.get("done", 0), len(there))
 
 

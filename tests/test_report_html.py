@@ -238,3 +238,20 @@ def test_references_are_numbered_once(tmp_path: Path) -> None:
     assert "SSIM [3]" in text
     assert "6 subjects were scanned on 4 scanners" in text
     assert "3 folds" in text
+
+
+def test_training_says_what_was_chosen_and_what_diverged(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from harmobench.reports.catalogue import training
+
+    run = finished(tmp_path, ("raw", "mispel"), ("A", "B"), ("1", "2"), pictures=False)
+    more = [
+        {"stage": "step 1", "event": "diverged", "reason": "the loss is not finite"},
+        {"event": "chosen", "candidate": "L=6, lambda2=1, lambda4=4"},
+    ]
+    histories = {key: [*rows, *more] for key, rows in run.histories.items()}
+    (plot,) = training(replace(run, histories=histories))
+    assert "fold 1: L=6, lambda2=1, lambda4=4;" in plot.caption
+    assert "Training diverged 3 times and started again slower." in plot.caption
+    assert "Chosen" not in training(run)[0].caption

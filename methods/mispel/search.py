@@ -194,6 +194,8 @@ class Search:
             "selected_on": self.data.judged_on,
             "note": DEGENERATE if self.p.selection == "weighted" else "",
         }
+        values = f"L={best.latent}, lambda2={best.lambda2:g}, lambda4={lambda4:g}"
+        history.append({"event": "chosen", "candidate": values})
         return Fitted(weights, history, chosen)
 
     @property
