@@ -75,9 +75,9 @@ def of_kind(module: nn.Module, kind: type[nn.Module]) -> list[Any]:
     return [part for part in module.modules() if isinstance(part, kind)]
 
 
-@pytest.mark.parametrize("preset", ["default", "paper"])
-def test_networks_have_the_published_sizes(preset: str) -> None:
-    method, beta, decoder = Calamiti(**Calamiti.presets[preset]), 8, 16
+@pytest.mark.parametrize(("preset", "beta", "decoder"), [("default", 8, 16), ("paper", 16, 32)])
+def test_networks_have_the_published_sizes(preset: str, beta: int, decoder: int) -> None:
+    method = Calamiti(**Calamiti.presets[preset])
     assert (method.beta_base, method.decoder_base) == (beta, decoder)
     networks = Networks(Sizes((288, 288), 2, beta_base=beta, decoder_base=decoder))
     counts = {n: sum(p.numel() for p in part.parameters()) for n, part in networks.named_children()}

@@ -26,11 +26,13 @@ class Calamiti(Method):
     models make of them. Where it departs from the authors' research code, and why, stands in
     `harmobench.methods.calamiti`.
 
-    `paper` trains as published. `default` departs from it by a start from intensity classes
-    (`warm_up`) and a higher learning rate that falls to 0: with as many steps its images are nearer
-    to the target's. `quick` is a small fixed budget: a decoder of half the width, one pair of
-    slices a batch, no adversarial term, a first stretch on the pairs of all scanners together
-    before each scanner's own. It shows that all works; expect blurred images.
+    `paper` has the published networks (the research code's bases of 8 and 16 have 16 and 32
+    channels at their first level) and training. `default` departs from it by U-Nets of half the
+    width, for a CPU, a start from intensity classes (`warm_up`), a higher learning rate that falls
+    to 0, and at least 1500 batches: with as many its images are nearer to the target's. `quick` is
+    a small fixed budget: a decoder of half that width, one pair of slices a batch, no adversarial
+    term, and a first stretch on the pairs of all scanners together before each scanner's own. It
+    shows that all works; expect blurred images.
 
     Attributes
     ----------
@@ -126,8 +128,8 @@ class Calamiti(Method):
             "adversarial": 0.0,
             "beta": "softmax",
         },
-        "default": {"learning_rate": 1.5e-3, "anneal": True, "warm_up": 150},
-        "paper": {},
+        "default": {"learning_rate": 1.5e-3, "anneal": True, "warm_up": 150, "least_steps": 1500},
+        "paper": {"beta_base": 16, "decoder_base": 32},
     }
 
     def loss_weights(self) -> dict[str, float]:
