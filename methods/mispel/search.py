@@ -195,7 +195,7 @@ class Search:
             "note": DEGENERATE if self.p.selection == "weighted" else "",
         }
         values = f"L={best.latent}, lambda2={best.lambda2:g}, lambda4={lambda4:g}"
-        history.append({"event": "chosen", "candidate": values})
+        history.append({"stage": "step 2", "event": "chosen", "candidate": values})
         return Fitted(weights, history, chosen)
 
     @property
