@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ellipsoids import brain_mask
 from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -41,8 +42,6 @@ from harmobench.methods.calamiti.training import (
     harmonizer_losses,
 )
 
-FIELD_MM = (182, 218, 182)  # of the MNI grid
-SEMI_AXES_MM = (68, 86, 66)  # of the brain
 SCANNERS = ("A", "T")
 Losses = dict[str, Tensor]
 
@@ -145,10 +144,8 @@ class PlainTrainer:
 
 def cohort(folder: Path, subjects: int, resolution: float) -> Cohort:
     """Write smooth anatomies, White-Striped, on two scanners of different contrast."""
-    shape = tuple(round(mm / resolution) for mm in FIELD_MM)
-    where = np.meshgrid(*(np.linspace(-0.5, 0.5, n) for n in shape), indexing="ij", sparse=True)
-    x, y, z = (w * f / a for w, f, a in zip(where, FIELD_MM, SEMI_AXES_MM, strict=True))
-    brain = x**2 + y**2 + z**2 <= 1
+    brain = brain_mask(resolution)
+    shape = brain.shape
     grid = Grid.make(shape, np.diag([resolution] * 3 + [1]))
     write_image(folder / "mask.nii.gz", brain, grid)
     scans = []

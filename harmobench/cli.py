@@ -33,6 +33,8 @@ app.add_typer(cohort_app, name="cohort")
 
 DONE, FAILED_ROWS, REFUSED, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 LISTED = ("methods", "metrics", "segmenters", "morphometry", "reports", "statistics")
+Workers = Annotated[int | None, typer.Option(help="Processes of one thread each [cores].")]
+Scheduler = Annotated[str | None, typer.Option(help="Address of a running Dask scheduler.")]
 Quietly = Annotated[bool, typer.Option("--quiet", help="Show failures and the result alone.")]
 
 
@@ -100,12 +102,8 @@ def run(
         int | None, typer.Option(help="Train this often, with other seeds and folds [1].")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda [auto].")] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes of one thread each [cores].")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a running Dask scheduler.")
-    ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     target: Annotated[
         str | None,
         typer.Option(help="Scanner that methods with a target map onto [clearest contrast]."),
@@ -172,9 +170,7 @@ def _watcher(quiet: bool) -> Quiet:
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="A new or empty folder.")] = Path("harmobench-demo"),
-    workers: Annotated[
-        int | None, typer.Option(help="Processes of one thread each [cores].")
-    ] = None,
+    workers: Workers = None,
     quiet: Quietly = False,
 ) -> None:
     """Simulate a travelling-subjects cohort, run every method on it, and say where the report is.
@@ -258,12 +254,8 @@ def apply_method(
     mask: Annotated[
         Path | None, typer.Option(help="Brain mask of the image [the brain of the run].")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes of one thread each [cores].")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a running Dask scheduler.")
-    ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write over images that are there.")
     ] = False,

@@ -25,7 +25,7 @@ from harmobench.results import (
     table,
     write_table,
 )
-from harmobench.store import Store, link, read_json, write_json
+from harmobench.store import Store, link, link_folder, read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,10 +220,7 @@ def publish(run: Run) -> None:
         fold = f"fold-{task.args['fold']}" if task.args["fold"] >= 0 else "all"
         again = f"_repeat-{task.args['repeat']}" if task.args["repeat"] else ""
         folder = run.folder / "models" / task.args["method"] / f"{fold}{again}"
-        model = run.store.path(task.key) / "model"
-        for source in sorted(model.rglob("*")):
-            if source.is_file():
-                link(source, folder / source.relative_to(model))
+        link_folder(run.store.path(task.key) / "model", folder)
 
 
 def _description(job: Job) -> dict[str, Any]:

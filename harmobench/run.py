@@ -16,7 +16,7 @@ from harmobench.finish import Run, publish, write_reports, write_results, write_
 from harmobench.job import Job, Options
 from harmobench.plan import Plan, Task, make_plan
 from harmobench.resolve import resolve
-from harmobench.runner import Outcome, connect, run_tasks
+from harmobench.runner import LOST, Outcome, connect, run_tasks
 from harmobench.store import Store, write_json, write_text
 
 
@@ -127,8 +127,7 @@ def _execute(
         if not left:
             return plan
         if not reasons and left == before:  # no task is at fault, and none gets done
-            lost = "its worker died, again and again, before the task began"
-            reasons = dict.fromkeys(left, lost)
+            reasons = dict.fromkeys(left, LOST)
         if not reasons:
             continue
         failed |= {key: (plan.tasks[key], _named(plan.tasks[key], r)) for key, r in reasons.items()}

@@ -34,6 +34,7 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "1000000000",
 }
 SAMPLE_SECONDS = 0.1
+LOST = "its worker died, again and again, before the task began"  # a reason to give a task up
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,13 @@ def link(source: Path, target: Path) -> None:
     partial.replace(target)
 
 
+def link_folder(source: Path, target: Path) -> None:
+    """Publish every file of a folder below another one."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            link(path, target / path.relative_to(source))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is never seen half-written."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -51,9 +51,8 @@ def _cost_row(run: Finished, method: str) -> tuple[Cell, ...]:
     part = settings.get(method, {}) if isinstance(settings, Mapping) else {}
     needs = part.get("needs") or {}
     known = bool(needs) and part.get("distribution") != MADE_ELSEWHERE
-    own = str(
-        part.get("parameters", {}).get("target") or "no"
-    )  # one that a method was given by name
+    # a method without `needs.target` may have been given a scanner by name
+    own = str(part.get("parameters", {}).get("target") or "no")
     target = str(run.settings.get("target") or "yes") if needs.get("target") else own
     words = [
         label(method),

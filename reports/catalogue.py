@@ -103,12 +103,12 @@ def _events(run: Finished, method: str) -> str:
     """Say what a method chose in each fold, and how often a training had to start again."""
     chosen, again = [], 0
     for (name, fold), rows in sorted(run.histories.items()):
-        own = [row for row in rows if name == method]
-        again += sum(row.get("event") == "diverged" for row in own)
-        for row in (row for row in own if row.get("event") == "chosen"):
-            place = row.get("orientation", "")
-            where = " ".join(filter(None, ("all scans" if fold < 0 else f"fold {fold}", place)))
-            chosen.append(f"{where}: {row.get('candidate', '')}")
+        events = [row for row in rows if name == method and "event" in row]
+        again += sum(row["event"] == "diverged" for row in events)
+        for row in events:
+            if row["event"] == "chosen":
+                place = ("all scans" if fold < 0 else f"fold {fold}", row.get("orientation"))
+                chosen.append(f"{' '.join(filter(None, place))}: {row.get('candidate', '')}")
     text = f" Chosen in {'; '.join(chosen)}." if chosen else ""
     times = "once" if again == 1 else f"{again} times"
     return text + (f" Training diverged {times} and started again slower." if again else "")

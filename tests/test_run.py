@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -260,17 +261,28 @@ def test_parameters_that_cannot_be_used_are_refused_before_anything_is_written(
     assert not out.exists()
 
 
+def _with_other_image(
+    cohort_csv: Path, folder: Path, row: int, change: Callable[[np.ndarray], np.ndarray]
+) -> pd.DataFrame:
+    """Write folder/matched.csv: the cohort with one image changed; return its rows."""
+    table = pd.read_csv(cohort_csv, dtype=str)
+    table["image"] = [str(cohort_csv.parent / text) for text in table["image"]]
+    image = nib.load(table["image"][row])
+    voxels = change(np.asarray(image.dataobj).astype(np.float32))
+    nib.save(nib.Nifti1Image(voxels, image.affine), folder / "changed.nii.gz")
+    table.loc[row, "image"] = str(folder / "changed.nii.gz")
+    table.to_csv(folder / "matched.csv", index=False)
+    return table
+
+
 def test_warnings_reach_the_terminal_and_a_table(
     cohort_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    table = pd.read_csv(cohort_csv, dtype=str)
-    table["image"] = [str(cohort_csv.parent / text) for text in table["image"]]
-    image = nib.load(table["image"][0])
-    voxels = np.asarray(image.dataobj).astype(np.float32)
-    voxels[tuple(np.argwhere(voxels > 0)[0])] = 1e9
-    nib.save(nib.Nifti1Image(voxels, image.affine), tmp_path / "bright.nii.gz")
-    table.loc[0, "image"] = str(tmp_path / "bright.nii.gz")
-    table.to_csv(tmp_path / "matched.csv", index=False)
+    def brighten(voxels: np.ndarray) -> np.ndarray:
+        voxels[tuple(np.argwhere(voxels > 0)[0])] = 1e9
+        return voxels
+
+    table = _with_other_image(cohort_csv, tmp_path, 0, brighten)
     out = tmp_path / "run"
     options = ["--methods", "whitestripe", "--metrics", "ssim", "--segmenters", "none", "--quiet"]
     status, text = _run(
@@ -286,13 +298,7 @@ def test_warnings_reach_the_terminal_and_a_table(
 def test_images_on_another_scale_are_refused(
     cohort_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    table = pd.read_csv(cohort_csv, dtype=str)
-    table["image"] = [str(cohort_csv.parent / text) for text in table["image"]]
-    image = nib.load(table["image"][1])
-    scaled = np.asarray(image.dataobj).astype(np.float32) * 1000
-    nib.save(nib.Nifti1Image(scaled, image.affine), tmp_path / "scaled.nii.gz")
-    table.loc[1, "image"] = str(tmp_path / "scaled.nii.gz")
-    table.to_csv(tmp_path / "matched.csv", index=False)
+    table = _with_other_image(cohort_csv, tmp_path, 1, lambda voxels: voxels * 1000)
     out = tmp_path / "run"
     status, text = _run(capsys, "run", "--cohort", str(tmp_path / "matched.csv"), "--out", str(out))
     assert status == 2

@@ -16,7 +16,6 @@ from harmobench.imaging.volume import BoolArray, FloatArray, read_grid, read_vox
 from harmobench.job import Job
 from harmobench.manifest import read_cohort, scan_faults
 from harmobench.run import Watcher
-from harmobench.store import Store
 
 Scans = dict[Scan, Path]  # each with the image to write
 
@@ -44,7 +43,7 @@ def _refuse(faults: Sequence[str]) -> None:
 
 def read_scans(request: Request, job: Job, final: Final, watcher: Watcher) -> Scans:
     """Read what is to be harmonized, and refuse what is not like the cohort, all at once."""
-    unlike = _image_faults(Store(request.home / "store").path(final.space), final)
+    unlike = _image_faults(request.store.path(final.space), final)
     scanners = job.cohort.scanners
     if not request.many:
         _refuse(unlike(request.scan))

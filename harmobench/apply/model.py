@@ -24,8 +24,8 @@ from harmobench.job import Job
 from harmobench.place import atlas_digest
 from harmobench.plan import Plan, Task, plan_final
 from harmobench.run import Watcher
-from harmobench.runner import Outcome, connect, execute, run_tasks
-from harmobench.store import Store, hash_file, link, read_json, write_json
+from harmobench.runner import LOST, Outcome, connect, execute, run_tasks
+from harmobench.store import Store, hash_file, link_folder, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Final:
 
 def recall(request: Request, job: Job) -> Final | None:
     """Return the final model of this job, where it was made before, on whatever device."""
-    memory, store = request.home / "final.json", Store(request.home / "store")
+    memory = request.home / "final.json"
     try:
         kept = read_json(memory) if memory.is_file() else {}
     except ValueError:  # damaged: it is made again
@@ -60,7 +60,7 @@ def recall(request: Request, job: Job) -> Final | None:
     if kept.get("asked") != _asked(job):
         return None
     final = Final(**kept["final"])
-    if not all(store.has(key) for key in final.keys):
+    if not all(request.store.has(key) for key in final.keys):
         return None
     _refuse_damaged(request, job, final)
     return final
@@ -69,7 +69,7 @@ def recall(request: Request, job: Job) -> Final | None:
 def _refuse_damaged(request: Request, job: Job, final: Final) -> None:
     if final.fit is None:
         return
-    folder = Store(request.home / "store").path(final.fit) / "model"
+    folder = request.store.path(final.fit) / "model"
     try:
         type(job.part("methods", request.method).build()).load(folder)
     except Exception as error:  # of whatever library reads the plugin's files
@@ -102,7 +102,7 @@ def prepare(request: Request, job: Job, watcher: Watcher) -> tuple[Final, dict[s
     """
     _refuse_changed(job, watcher.step)
     plan, fit = plan_final(job, request.method)
-    run, own = Store(request.run.absolute() / "store"), Store(request.home / "store")
+    run, own = Store(request.run.absolute() / "store"), request.store
     own.sweep()
     write_json(request.home / "run.json", job.to_json())
     for key in plan.tasks:
@@ -200,8 +200,7 @@ def finish(
             before = len(left)
             failed |= run_tasks(folder, job.run_id, dict(left), client, ended)
             if len(left) == before:
-                lost = "its worker died, again and again, before the task began"
-                return failed | dict.fromkeys(left, lost)
+                return failed | dict.fromkeys(left, LOST)
     return failed
 
 
@@ -209,17 +208,10 @@ def keep(request: Request, job: Job, final: Final) -> None:
     """Remember a final model that is finished, and link it under a readable name."""
     if final.fit is not None:
         shutil.rmtree(model_folder(request), ignore_errors=True)  # of another version
-        link_folder(Store(request.home / "store").path(final.fit) / "model", model_folder(request))
+        link_folder(request.store.path(final.fit) / "model", model_folder(request))
     write_json(request.home / "final.json", {"asked": _asked(job), "final": asdict(final)})
 
 
 def model_folder(request: Request) -> Path:
     """Folder of the final model for a person."""
     return request.run.absolute() / "models" / request.method / "all"
-
-
-def link_folder(source: Path, target: Path) -> None:
-    """Link every file of a stored folder into another one."""
-    for path in source.rglob("*"):
-        if path.is_file():
-            link(path, target / path.relative_to(source))

@@ -15,7 +15,7 @@ from harmobench.parts import Part, plugin_part
 from harmobench.plan import NEEDS_TISSUE, TISSUE_SEGMENTER
 from harmobench.provenance import environment, kernel_digest
 from harmobench.registry import find, plugins
-from harmobench.store import read_json
+from harmobench.store import Store, read_json
 
 MANIFESTS = (".csv", ".tsv")
 IMAGES = (".nii", ".nii.gz")
@@ -51,6 +51,11 @@ class Request:
     def home(self) -> Path:
         """Folder in which the final model is made and kept; it looks like a run's."""
         return self.run.absolute() / "apply" / self.method
+
+    @property
+    def store(self) -> Store:
+        """What the final model is made of."""
+        return Store(self.home / "store")
 
     @property
     def place(self) -> Path:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from harmobench.apply.checks import Scans
-from harmobench.apply.model import Final, finish, link_folder
+from harmobench.apply.model import Final, finish
 from harmobench.apply.request import Request
 from harmobench.cohort import Scan
 from harmobench.errors import HarmobenchError
@@ -29,7 +29,7 @@ from harmobench.place import hashed
 from harmobench.plan import NEEDS_TISSUE, TISSUE_SEGMENTER, Plan, Task
 from harmobench.run import Watcher, make_folder
 from harmobench.runner import Outcome
-from harmobench.store import Store, merkle, write_json, write_text
+from harmobench.store import Store, link_folder, merkle, write_json, write_text
 
 
 def harmonize(request: Request, job: Job, final: Final, scans: Scans, watcher: Watcher) -> int:
@@ -46,7 +46,7 @@ def harmonize(request: Request, job: Job, final: Final, scans: Scans, watcher: W
         side = Path(scratch)
         store = Store(side / "store")
         write_json(side / "run.json", job.to_json())
-        spaces = _lay_out(Store(request.home / "store"), store, final, scans)
+        spaces = _lay_out(request.store, store, final, scans)
         part = job.part("methods", request.method)
         chains = {scan: list(_chain(scan, part, spaces[scan.mask], final.fit)) for scan in scans}
         tasks = {task.key: task for chain in chains.values() for task in chain}

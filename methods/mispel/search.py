@@ -155,14 +155,13 @@ class Search:
 
     def candidate(self, latent: int, lambda2: float, judge: bool) -> Candidate:
         """Step 1 with one L and l2."""
-        name = f"L={latent}, lambda2={lambda2:g}"
-        head: Row = {"latent": latent, "lambda2": lambda2, "candidate": name}
+        head = _head(latent, lambda2)
         history: list[Row] = []
 
         def train(rate: float) -> Units:
             units = make_units(len(self.data.scanners), latent, self.seed, self.context.device)
             schedule = self._schedule(self.p.epochs1, self.p.steps, rate)
-            what = f"MISPEL: step 1, L={latent}, lambda2={lambda2:g}"
+            what = f"MISPEL: step 1, {head['candidate']}"
             training = self._training(schedule, [latent, 1], head, what)
             if self.p.warm_steps:
                 history.extend(warm_start(units, self.data.train, self.p.warm_steps, training))
@@ -194,7 +193,7 @@ class Search:
             "selected_on": self.data.judged_on,
             "note": DEGENERATE if self.p.selection == "weighted" else "",
         }
-        values = f"L={best.latent}, lambda2={best.lambda2:g}, lambda4={lambda4:g}"
+        values = f"{_head(best.latent, best.lambda2)['candidate']}, lambda4={lambda4:g}"
         history.append({"stage": "step 2", "event": "chosen", "candidate": values})
         return Fitted(weights, history, chosen)
 
@@ -216,8 +215,7 @@ class Search:
         grid, units = self.p.lambda4_grid, best.units
         groups = self._with_target(self.data.train)
         encoded = encode_groups(units, groups, self.p.precision, self.p.slices2)
-        name = f"L={best.latent}, lambda2={best.lambda2:g}"
-        head: Row = {"latent": best.latent, "lambda2": best.lambda2, "candidate": name}
+        head = _head(best.latent, best.lambda2)
 
         def train(rate: float) -> list[Tensor]:
             schedule = self._schedule(self.p.epochs2, self.p.steps2, rate)
@@ -286,6 +284,11 @@ class Search:
         report = partial(_report, self.context, what)
         rng = np.random.default_rng([self.seed, *stream])
         return Training(schedule, rng, self._objective(), self.p.precision, head, report)
+
+
+def _head(latent: int, lambda2: float) -> Row:
+    """Say of which candidate a row of the history is."""
+    return {"latent": latent, "lambda2": lambda2, "candidate": f"L={latent}, lambda2={lambda2:g}"}
 
 
 def _report(context: Context, what: str, done: int, total: int) -> None:

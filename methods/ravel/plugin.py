@@ -18,7 +18,7 @@ from harmobench.imaging.volume import BoolArray, FloatArray
 from harmobench.interface import Cohort, Context, Group, Needs, Reference, Scan
 from harmobench.limits import number, refuse, whole
 from harmobench.methods.ravel.factors import correct, factors_of, fit_factors, without_outliers
-from harmobench.methods.ravel.region import erode, intersect
+from harmobench.methods.ravel.region import erode, intersect, needed
 from harmobench.methods.ravel.rows import RowFile
 
 CSF = 1  # code of cerebrospinal fluid in the shared input "tissue"
@@ -148,7 +148,7 @@ class Ravel(Method):
         mask = csf & context.atlas.tissue("csf") & brain
         found = int(np.count_nonzero(mask))
         if found < self.min_voxels:
-            least = max(int(self.prob * len(train) + 1e-9), 1)
+            least = needed(self.prob, len(train))
             raise MethodError(
                 f"expected a control region of at least {self.min_voxels} voxels (CSF in at least "
                 f"{least} of the {len(train)} scans, CSF in the atlas, in every brain), "

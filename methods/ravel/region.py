@@ -14,8 +14,12 @@ def intersect(masks: Iterable[BoolArray], prob: float) -> BoolArray:
     n, count = 0, np.zeros((), dtype=np.int32)
     for mask in masks:
         n, count = n + 1, count + mask
-    needed = max(int(prob * n + 1e-9), 1)
-    return np.asarray(count >= needed)
+    return np.asarray(count >= needed(prob, n))
+
+
+def needed(prob: float, n: int) -> int:
+    """Of how many of n masks a voxel has to be: floor(prob x n), and at least one."""
+    return max(int(prob * n + 1e-9), 1)
 
 
 def erode(mask: BoolArray, steps: int, min_voxels: int) -> tuple[BoolArray, int]:

@@ -33,18 +33,20 @@ def training_curves(run: Finished, method: str) -> Figure:
     histories = {
         fold: rows for (name, fold), rows in sorted(run.histories.items()) if name == method
     }
-    panels = panels_of([row for rows in histories.values() for row in rows])[:PANELS]
+    every = [row for rows in histories.values() for row in rows]
+    panels = panels_of(every)[:PANELS]
     columns = max(min(len(panels), 4), 1)
     rows = max(-(-len(panels) // columns), 1)
     figure = new_figure(WIDTH, 0.8 + 2.1 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    clock = next((c for c in CLOCKS for row in every if c in row), "row")
     styles: dict[str, str] = {}
     for axes, (stage, name) in zip(grid, panels, strict=False):
         for place, history in enumerate(histories.values()):
             curves = curves_of(history, stage, name)
             _draw(axes, curves, PALETTE[place % len(PALETTE)], styles)
         axes.set_title(": ".join(filter(None, (stage, name.replace("_", " ")))))
-        axes.set_xlabel(_clock([row for rows in histories.values() for row in rows]))
+        axes.set_xlabel(clock)
         axes.grid(visible=True, color=GRID)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
@@ -98,10 +100,6 @@ def _draw(axes: Axes, curves: Points, color: str, styles: dict[str, str]) -> Non
         )
 
 
-def _clock(rows: Rows) -> str:
-    return next((c for c in CLOCKS for row in rows if c in row), "row")
-
-
 def _legend(figure: Figure, folds: Sequence[int], styles: Mapping[str, str]) -> None:
     from matplotlib.lines import Line2D
 
@@ -114,9 +112,8 @@ def _legend(figure: Figure, folds: Sequence[int], styles: Mapping[str, str]) -> 
             Line2D([], [], color="0.5", linestyle=LINES[i], label=name)
             for i, name in enumerate(styles)
         ]
-    elif styles:
-        label = f"{len(styles)} candidates, a line each" if len(styles) > 1 else ""
-        handles += [Line2D([], [], color="0.5", label=label)] if label else []
+    elif len(styles) > len(LINES):
+        handles.append(Line2D([], [], color="0.5", label=f"{len(styles)} candidates, a line each"))
     if handles:
         longest = max(len(str(handle.get_label())) for handle in handles)
         columns = max(1, min(len(handles), 8 * SHOWN // max(longest, SHOWN)))
