@@ -9,8 +9,9 @@ harmobench.methods          Harmonizer              raw, whitestripe, ravel, cal
 harmobench.measure_methods  MeasureHarmonizer
 harmobench.metrics          Metric                  ssim, auroc, volume, dice, ...
 harmobench.statistics       Statistic               paper
-harmobench.segmenters       Segmenter               hmrf, atropos
-harmobench.morphometry      Morphometry             freesurfer
+harmobench.segmenters       Segmenter               hmrf, atropos, fsl-fast, spm12
+harmobench.morphometry      Morphometry             atlas-roi, recon-all
+harmobench.morphometry      FinishedMorphometry     freesurfer, fastsurfer, synthseg, ...
 harmobench.reports          Report                  tables, html
 harmobench.commands         Command
 ==========================  ======================  =======================================
@@ -21,7 +22,7 @@ functions that use them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
@@ -149,6 +150,8 @@ class Context:
     pieces
         What a `Piecewise` method's `fit` stands on, fitted, in the order of `pieces()`; empty where
         nobody fitted them, so that `fit` has to.
+    log
+        File that keeps what programs print; None where nobody asks for it.
     """
 
     seed: int
@@ -163,6 +166,7 @@ class Context:
     covariates: tuple[str, ...] = ()
     raws: Mapping[tuple[str, str], Scan] = field(default_factory=dict)
     pieces: tuple[Any, ...] = ()
+    log: Path | None = None
 
     def raw(self, scan: Scan) -> Scan:
         """RAW of a scan that a metric scores."""
@@ -308,10 +312,16 @@ class Segmenter(Protocol):
     """
 
     reference: ClassVar[Reference]
-    version: ClassVar[str]
 
     def available(self) -> str | None:
         """None where it can run here; else what to install."""
+        ...
+
+    def version(self) -> str:
+        """Name and version of the program that does the work; every result's key has it.
+
+        Called only where `available` gave None.
+        """
         ...
 
     def segment(self, scan: Scan, context: Context) -> Mapping[str, FloatArray]:
@@ -319,17 +329,77 @@ class Segmenter(Protocol):
         ...
 
 
-class Morphometry(Protocol):
-    """T1 to region measures."""
+@dataclass(frozen=True)
+class Source:
+    """Files in which a finished measurement of one scan stands.
 
+    Attributes
+    ----------
+    files
+        Role of each file, such as "aseg.stats", to its path.
+    row
+        Name of the scan in them, where they are tables of many scans.
+    """
+
+    files: Mapping[str, Path]
+    row: str = ""
+
+
+class Morphometry(Protocol):
+    """T1 to region measures, which it makes itself.
+
+    `reads` says from what: "image" gets the canonical image in `scan.voxels()`, as a segmenter
+    does; "segmentation" gets `scan.segmentation` of the tool that the attribute `segmenter` names,
+    and the atlas's region labels in `scan.input_labels("regions")`. Either lies in native space
+    where the cohort has the way back.
+    """
+
+    reads: ClassVar[Literal["image", "segmentation"]]
     reference: ClassVar[Reference]
 
-    def sources(self, folder: Path, method: str, subject: str, scanner: str) -> tuple[Path, ...]:
-        """Files of a finished measurement of this scan; none where it was not measured."""
+    def available(self) -> str | None:
+        """None where it can run here; else what to install."""
         ...
 
-    def measure(self, sources: tuple[Path, ...]) -> Iterable[Measure]:
-        """Region measures from those files."""
+    def version(self) -> str:
+        """Name and version of the program that does the work; every result's key has it."""
+        ...
+
+    def structures(self, atlas: Atlas | None) -> Mapping[str, str]:
+        """Units of each structure that `measure` gives."""
+        ...
+
+    def measure(self, scan: Scan, context: Context) -> Iterable[Measure]:
+        """Region measures of one scan."""
+        ...
+
+
+class FinishedMorphometry(Protocol):
+    """Region measures that a program made before, read from its files.
+
+    In the same entry-point group as `Morphometry`; `--measures NAME=PLACE` says where they are.
+    """
+
+    reads: ClassVar[Literal["files"]]
+    reference: ClassVar[Reference]
+
+    def structures(self, atlas: Atlas | None) -> Mapping[str, str]:
+        """Units of each structure that `measure` gives."""
+        ...
+
+    def find(self, place: str, method: str, subject: str, scanner: str) -> Source | None:
+        """Where a scan's measures stand; None where it was not measured.
+
+        `place` is what the user typed, with {method}, {subject} and {scanner} in it or not.
+        """
+        ...
+
+    def unknown(self, place: str, scans: Collection[tuple[str, str, str]]) -> Sequence[str]:
+        """Name what lies in `place` and is none of these (method, subject, scanner)."""
+        ...
+
+    def measure(self, source: Source) -> Iterable[Measure]:
+        """Region measures of one scan."""
         ...
 
 
@@ -440,6 +510,7 @@ __all__ = [
     "Context",
     "Design",
     "Finished",
+    "FinishedMorphometry",
     "FloatArray",
     "Group",
     "Harmonizer",
@@ -458,6 +529,7 @@ __all__ = [
     "Scan",
     "Segmentation",
     "Segmenter",
+    "Source",
     "State",
     "Statistic",
     "Status",

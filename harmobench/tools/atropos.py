@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,13 +26,6 @@ from harmobench.interface import Context, Reference, Scan
 from harmobench.tools.hmrf import bounding_box, tails
 
 NAMES = ("csf", "gm", "wm")
-
-
-def _version() -> str:
-    try:
-        return f"antspyx {installed_version('antspyx')}"
-    except PackageNotFoundError:
-        return "not installed"
 
 
 @dataclass(frozen=True)
@@ -63,13 +55,16 @@ class Atropos:
         doi="10.1007/s12021-011-9109-y",
         key="avants2011atropos",
     )
-    version: ClassVar[str] = _version()
 
     def available(self) -> str | None:
         """None where antspyx is installed; else a sentence on how to get it."""
         if find_spec("ants") is None:
             return "Atropos needs antspyx, which is not installed: python -m pip install antspyx"
         return None
+
+    def version(self) -> str:
+        """Return that of antspyx."""
+        return f"antspyx {installed_version('antspyx')}"
 
     def segment(self, scan: Scan, context: Context) -> Mapping[str, FloatArray]:
         """Posterior probability of csf, gm and wm, which sum to 1 in the brain.

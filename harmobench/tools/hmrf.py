@@ -28,6 +28,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+import harmobench
 from harmobench.errors import MeasurementError
 from harmobench.imaging.volume import BoolArray, FloatArray
 from harmobench.interface import Context, Reference, Scan
@@ -101,11 +102,14 @@ class HMRF:
         doi="10.1109/42.906424",
         key="zhang2001hmrf",
     )
-    version: ClassVar[str] = "1"
 
     def available(self) -> str | None:
         """None: it needs nothing but numpy."""
         return None
+
+    def version(self) -> str:
+        """Return that of harmobench."""
+        return f"harmobench {harmobench.__version__}"
 
     def segment(self, scan: Scan, context: Context) -> Mapping[str, FloatArray]:
         """Posterior probability of csf, gm and wm, which sum to 1 in the brain.

@@ -1,0 +1,185 @@
+"""Running a program that the user has: FSL, SPM, FreeSurfer; as it is, or in a container.
+
+A program runs in a folder of its own, under a time limit, with all that it prints kept in a log.
+When the process that asked for it dies, the program and all that it started end too.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from harmobench.errors import MeasurementError, SettingsError
+
+SHOWN = 300  # characters of what a program said last that a message repeats
+GRACE = 10.0  # seconds between asking a program to end and ending it
+KILLED = 128  # a shell's exit status of a program that signal n stopped is 128 + n
+
+
+def find(name: str, folders: Iterable[Path] = (), prefix: str = "") -> str | None:
+    """Path of a program on PATH or in one of the folders; None where it is not.
+
+    Behind a container's prefix only the prefix's own program can be looked for here; the name is
+    then given back as it is.
+    """
+    if prefix:
+        words = shlex.split(prefix)
+        return name if words and shutil.which(words[0]) else None
+    for folder in folders:
+        found = shutil.which(name, path=str(folder))
+        if found:
+            return found
+    return shutil.which(name)
+
+
+def check_prefix(owner: str, prefix: str) -> None:
+    """Refuse a prefix that a shell could not read.
+
+    Raises
+    ------
+    SettingsError
+        An open quotation mark.
+    """
+    try:
+        shlex.split(prefix)
+    except ValueError as error:
+        raise SettingsError(
+            f"parameter '{owner}.prefix': expected a command such as "
+            f"'apptainer exec -B {{dir}} image.sif', found '{prefix}' ({error})"
+        ) from error
+
+
+def behind(prefix: str, folder: Path, command: Sequence[str]) -> list[str]:
+    """Return a command behind its prefix, in which {dir} stands for the folder it works in.
+
+    >>> behind("apptainer exec -B {dir} fsl.sif", Path("/tmp/x"), ["fast"])
+    ['apptainer', 'exec', '-B', '/tmp/x', 'fsl.sif', 'fast']
+    """
+    return [word.replace("{dir}", str(folder)) for word in shlex.split(prefix)] + list(command)
+
+
+def run(
+    command: Sequence[str],
+    folder: Path,
+    *,
+    minutes: float,
+    prefix: str = "",
+    log: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run a program in a folder and return what it printed.
+
+    Parameters
+    ----------
+    command
+        The program and its arguments.
+    folder
+        Where it runs; {dir} in `prefix`.
+    minutes
+        After so long it is stopped, with all that it started.
+    prefix
+        What stands before the command, such as a container's.
+    log
+        File to which the command and what it prints are added.
+    environment
+        Variables over those of this process.
+
+    Raises
+    ------
+    MeasurementError
+        It cannot be started, took too long, was killed, or ended with another status than 0.
+    """
+    words = behind(prefix, folder, command)
+    name = Path(command[0]).name
+    output = folder / f".{name}.output"
+    with output.open("wb") as stream:
+        status = _watched(words, folder, stream.fileno(), minutes, environment or {})
+    text = output.read_text(encoding="utf-8", errors="replace")
+    output.unlink()
+    if log is not None:
+        with log.open("a", encoding="utf-8") as kept:
+            kept.write(f"$ {shlex.join(words)}\n{text}\n")
+    if status != 0:
+        raise MeasurementError(_ended(name, status, minutes) + _last_words(text))
+    return text
+
+
+def _watched(
+    words: Sequence[str], folder: Path, output: int, minutes: float, more: Mapping[str, str]
+) -> int | None:
+    """Exit status of a command that ends with this process; None where it took too long."""
+    watcher = subprocess.Popen(
+        [sys.executable, "-P", str(Path(__file__)), *words],
+        cwd=folder,
+        env={**os.environ, **more},
+        stdin=subprocess.PIPE,  # its end tells the watcher that this process is gone
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        return watcher.wait(timeout=minutes * 60)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if watcher.stdin is not None:
+            watcher.stdin.close()
+        watcher.wait()
+
+
+def _ended(name: str, status: int | None, minutes: float) -> str:
+    if status is None:
+        return f"expected {name} to end within {minutes:g} minutes, found it still at work"
+    if status < 0 or status > KILLED:
+        number = -status if status < 0 else status - KILLED
+        known = number in {s.value for s in signal.Signals}
+        how = signal.Signals(number).name if known else f"signal {number}"
+        return f"expected {name} to end by itself, found that it was killed ({how}; out of memory?)"
+    if status in (126, 127):
+        return f"expected a program {name} that can be started, found none"
+    return f"expected {name} to end with status 0, found {status}"
+
+
+def _last_words(text: str) -> str:
+    last = " ".join(text.split())[-SHOWN:]
+    return f"; it said last: {last}" if last else ""
+
+
+def _watch(words: Sequence[str]) -> int:
+    """Run a command until it ends or standard input does; return its exit status."""
+    try:
+        program = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
+    except OSError as error:
+        print(error, flush=True)
+        return 127
+
+    def end_with_parent() -> None:
+        while os.read(0, 1):  # not sys.stdin, whose lock would outlive the main thread
+            pass
+        _end(program)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    status = program.wait()
+    return status if status >= 0 else KILLED - status
+
+
+def _end(program: subprocess.Popen[bytes]) -> None:
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(program.pid, sign)
+            program.wait(timeout=GRACE)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+if __name__ == "__main__":
+    sys.exit(_watch(sys.argv[1:]))
