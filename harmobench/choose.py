@@ -64,7 +64,6 @@ def choose_others(options: Options, notes: list[str]) -> dict[str, tuple[Part, .
     asked = {
         "metrics": options.metrics,
         "segmenters": options.segmenters,
-        "morphometry": "all",
         "statistics": "all",
         "reports": "all",
     }

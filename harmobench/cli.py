@@ -116,8 +116,15 @@ def run(
         list[str] | None, typer.Option("--set", help="NAME.PARAMETER=VALUE; may be repeated.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="These options in a TOML file.")] = None,
-    freesurfer: Annotated[
-        Path | None, typer.Option(help="Folder of METHOD_SUBJECT_SCANNER FreeSurfer results.")
+    measures: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A tool that measures regions, or NAME=PLACE of results made before, such as "
+            "freesurfer=SUBJECTS_DIR; none; may be repeated [atlas-roi]."
+        ),
+    ] = None,
+    biomarkers: Annotated[
+        Path | None, typer.Option(help="TOML that says what to read from FreeSurfer's files.")
     ] = None,
     precomputed: Annotated[
         list[str] | None,
@@ -233,6 +240,49 @@ def simulate(
         else:
             manifest = phantom.simulate_from(source, out, scanners, seed, watcher.step)
     print(f"manifest: {manifest}")
+
+
+@app.command("preprocess")
+def preprocess_images(
+    manifest: Annotated[
+        Path,
+        typer.Argument(
+            help="One row a scan: subject, scanner, image (native T1), optionally mask (native)."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="A new or empty folder, or an earlier one.")],
+    atlas: Annotated[str, typer.Option(help="builtin, or an atlas folder.")] = "builtin",
+    quality: Annotated[
+        str, typer.Option(help="paper, or quick: registered at 2 mm, to see that all works.")
+    ] = "paper",
+    skull: Annotated[
+        str,
+        typer.Option(help="on or off: whether images show the skull; auto looks at each image."),
+    ] = "auto",
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    quiet: Quietly = False,
+) -> None:
+    """Make RAW from native T1 images: SyN to the atlas, N4, brain mask, scale; in this order.
+
+    Writes images and transforms (BIDS derivatives), OUT/matched.csv for `harmobench run`, and
+    OUT/quality.html, which shows how well each scan was registered.
+    """
+    from harmobench.preprocess import Request, preprocess
+
+    request = Request(manifest, atlas, out, quality, skull, workers, scheduler)
+    with (
+        _interruptible("the same command goes on where this one stopped"),
+        _watcher(quiet) as watcher,
+    ):
+        made = preprocess(request, watcher)
+    odd = f", {made.flagged} stand out" if made.flagged else ""
+    print(f"{made.scans} scans preprocessed{odd}: look at {made.page}")
+    if made.failed:
+        print(f"{made.failed} scans failed: see {made.page.parent / 'failures.csv'}")
+    if made.scans:
+        print(f"manifest: {made.manifest}")
+    raise typer.Exit(FAILED_ROWS if made.failed else DONE)
 
 
 @app.command("apply")

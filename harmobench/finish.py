@@ -13,7 +13,7 @@ from harmobench.errors import HarmobenchError
 from harmobench.interface import Design, Finished, Reference
 from harmobench.job import Job, job_from
 from harmobench.parts import Part
-from harmobench.plan import Gap, Plan, Task
+from harmobench.plan import Gap, Plan
 from harmobench.results import (
     AGGREGATE_COLUMNS,
     COMPARISON_COLUMNS,
@@ -26,6 +26,7 @@ from harmobench.results import (
     write_table,
 )
 from harmobench.store import Store, link, link_folder, read_json, write_json
+from harmobench.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +84,7 @@ def _head(job: Job, args: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict
         "tool": args["tool"],
         "metric": args["metric"],
         "level": metric.level,
-        "space": args.get("space", "") if metric.reads != "measures" else "",
+        "space": args.get("space", ""),
     }
 
 
@@ -108,13 +109,13 @@ def _gap_rows(run: Run, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                 continue
             gap = own[0]
             head = _head(run.job, gap.args, metrics)
-            for structure in metric.structures:
+            for structure, units in _structures(run.job, metric, gap.args["tool"]).items():
                 rows.append(
                     {
                         **head,
                         "fold": _fold(run.job, gap.args, subject),
                         "structure": structure,
-                        "units": getattr(metric, "units", ""),
+                        "units": units,
                         "subject": subject,
                         "scanner": where[0],
                         "reference_scanner": where[1],
@@ -124,6 +125,13 @@ def _gap_rows(run: Run, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                     }
                 )
     return rows
+
+
+def _structures(job: Job, metric: Any, tool: str) -> Mapping[str, str]:
+    """Units of each structure that rows without a value stand for."""
+    if metric.reads == "measures" and tool:
+        return job.part("morphometry", tool).structures
+    return dict.fromkeys(metric.structures, getattr(metric, "units", ""))
 
 
 def _places(scanners: list[str], level: str) -> list[tuple[str, str]]:

@@ -307,6 +307,9 @@ class Metric(Protocol):
 class Segmenter(Protocol):
     """T1 to CSF, GM and WM probability maps.
 
+    A class attribute `aside` may name parameters that say where a program is found and how long it
+    may run, not what it gives: they stay out of the keys of results.
+
     `segment` gets the canonical image (background 0, brain above 0) in `scan.voxels()` and the
     brain in `scan.brain()`; it returns csf, gm and wm, float32, 0 to 1, 0 outside the brain.
     """
@@ -365,8 +368,8 @@ class Morphometry(Protocol):
         """Name and version of the program that does the work; every result's key has it."""
         ...
 
-    def structures(self, atlas: Atlas | None) -> Mapping[str, str]:
-        """Units of each structure that `measure` gives."""
+    def structures(self, regions: Collection[str]) -> Mapping[str, str]:
+        """Units of each structure that `measure` gives, where the atlas has these regions."""
         ...
 
     def measure(self, scan: Scan, context: Context) -> Iterable[Measure]:
@@ -377,14 +380,19 @@ class Morphometry(Protocol):
 class FinishedMorphometry(Protocol):
     """Region measures that a program made before, read from its files.
 
-    In the same entry-point group as `Morphometry`; `--measures NAME=PLACE` says where they are.
+    In the same entry-point group as `Morphometry`; `--measures NAME=PLACE` says where they are. A
+    tool with a field `biomarkers` gets those of `--biomarkers` (`harmobench.tools.biomarkers`).
     """
 
     reads: ClassVar[Literal["files"]]
     reference: ClassVar[Reference]
 
-    def structures(self, atlas: Atlas | None) -> Mapping[str, str]:
-        """Units of each structure that `measure` gives."""
+    def structures(self, regions: Collection[str]) -> Mapping[str, str]:
+        """Units of each structure that `measure` gives, where the atlas has these regions."""
+        ...
+
+    def check_place(self, place: str) -> str | None:
+        """None where `place` is one; else what was expected there and what was found."""
         ...
 
     def find(self, place: str, method: str, subject: str, scanner: str) -> Source | None:

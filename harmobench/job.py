@@ -36,7 +36,8 @@ class Options:
     group: str | None = None
     covariates: str | None = None
     set: tuple[str, ...] = ()
-    freesurfer: Path | None = None
+    measures: tuple[str, ...] = ()
+    biomarkers: Path | None = None
     precomputed: tuple[str, ...] = ()
     controls: str = "on"
 
@@ -57,6 +58,8 @@ class Job:
         Plugins in the order they are run and shown.
     folds
         Test fold of each subject, one dictionary a repeat.
+    places
+        Where the results of a morphometry tool stand that were made before, by tool.
     native
         Whether every scan has its way back to native space.
     notes
@@ -81,7 +84,7 @@ class Job:
     target: str | None
     group: Mapping[str, str] | None
     covariates: tuple[str, ...]
-    freesurfer: str | None
+    places: Mapping[str, str]
     native: bool
     environment: Mapping[str, str]
     kernel: str
@@ -114,7 +117,7 @@ class Job:
     def run_id(self) -> str:
         """Hash of what was asked, with what, on what."""
         data = asdict(self)
-        for place in ("command", "source", "notes", "scans", "freesurfer"):
+        for place in ("command", "source", "notes", "scans", "places"):
             data.pop(place)
         data["atlas"] = self.atlas["digest"]
         return merkle(self.cohort_hash, data)[:16]

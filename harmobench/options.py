@@ -12,8 +12,8 @@ from typing import Any
 from harmobench.errors import SettingsError, nearest
 from harmobench.job import Options
 
-PATHS = ("cohort", "out", "freesurfer")
-LISTS = ("set", "precomputed")
+PATHS = ("cohort", "out", "biomarkers")
+LISTS = ("set", "precomputed", "measures")
 JOINED = ("methods", "metrics", "segmenters", "covariates")
 
 
@@ -69,7 +69,7 @@ def _value(name: str, value: Any, path: Path) -> Any:
         return str(path.parent / value)
     if name == "set":
         return tuple(_sets(value))
-    if name == "precomputed":
+    if name in ("precomputed", "measures"):
         return tuple(_relative(text, path.parent) for text in _texts(name, value))
     if name in JOINED and isinstance(value, list):
         return ",".join(str(item) for item in value)

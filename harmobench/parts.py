@@ -38,6 +38,12 @@ class Part:
         For images made elsewhere: their paths by `cohort.place_of`; otherwise empty.
     reference
         Whom to cite, as a dictionary.
+    version
+        Of the program behind a segmenter or morphometry tool.
+    aside
+        Parameters that change nothing in its results.
+    structures
+        Of a morphometry tool: what it measures, to its units.
     """
 
     name: str
@@ -51,11 +57,15 @@ class Part:
     pieces: Sequence[Mapping[str, Any]] = ()
     images: Mapping[str, str] = field(default_factory=dict)
     reference: Mapping[str, Any] = field(default_factory=dict)
+    version: str = ""
+    aside: Sequence[str] = ()
+    structures: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def identity(self) -> list[Any]:
         """All of the plugin that its results depend on."""
-        return [self.name, self.target, self.digest, dict(self.parameters)]
+        used = {name: v for name, v in self.parameters.items() if name not in self.aside}
+        return [self.name, self.target, self.digest, used, self.version]
 
     def piece(self, number: int) -> Part:
         """Return the method with the parameters of one of its pieces."""
@@ -78,6 +88,8 @@ def plugin_part(plugin: Plugin, parameters: Mapping[str, Any], preset: str) -> P
     instance = build(plugin, parameters, preset)
     reference = getattr(instance, "reference", None)
     more = _method_traits(plugin, instance) if plugin.kind == "methods" else {}
+    if plugin.kind in ("segmenters", "morphometry"):
+        more = {"version": _version(instance), "aside": list(getattr(instance, "aside", ()))}
     return Part(
         name=plugin.name,
         target=plugin.target,
@@ -88,6 +100,12 @@ def plugin_part(plugin: Plugin, parameters: Mapping[str, Any], preset: str) -> P
         reference=asdict(reference) if reference is not None else {},
         **more,
     )
+
+
+def _version(tool: Any) -> str:
+    """Version of a program that can run here; "" where it cannot, or nothing is run."""
+    runs = hasattr(tool, "available") and tool.available() is None
+    return str(tool.version()) if runs else ""
 
 
 def _plain(data: Any) -> Any:

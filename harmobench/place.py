@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from harmobench.imaging.landmarks import contrast_to_noise
 from harmobench.imaging.volume import without_spikes
 from harmobench.imaging.warp import read_field
 from harmobench.manifest import is_file_column
-from harmobench.store import hash_file, merkle
+from harmobench.store import hash_file, hash_once, merkle
 
 FARTHEST = 3.0  # times the median mean of the cohort: units differ by more, anatomy by far less
 SMALLEST_COMMON_MASK = 0.8  # of the median mask: below it one bad mask would decide every score
@@ -75,6 +74,7 @@ def place(
             "name": own.name,
             "space": own.space,
             "reference": own.reference,
+            "regions": sorted(own.labels),
         }
     return described, contrast
 
@@ -142,16 +142,6 @@ def _refuse_small_mask(cohort: Cohort, sizes: Sequence[int], common: int) -> Non
         )
 
 
-def _hash_once(path: Path) -> str:
-    status = path.stat()  # the scans of a cohort often share a mask: it is read once
-    return _hash_of(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _hash_of(path: Path, size: int, modified: int) -> str:
-    return hash_file(path)
-
-
 def hashed(scan: Scan) -> dict[str, Any]:
     """Describe a scan as plain data: absolute paths, and the SHA-256 of each file it names."""
     files = [scan.image] if scan.mask is None else [scan.image, scan.mask]
@@ -165,5 +155,5 @@ def hashed(scan: Scan) -> dict[str, Any]:
             name: str(Path(text).absolute()) if text and is_file_column(name) else text
             for name, text in scan.values.items()
         },
-        "hashes": {str(path.absolute()): _hash_once(path) for path in files},
+        "hashes": {str(path.absolute()): hash_once(path) for path in files},
     }

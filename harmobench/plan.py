@@ -19,47 +19,11 @@ from harmobench.errors import PluginError
 from harmobench.folds import Split, split
 from harmobench.job import Job
 from harmobench.parts import Part
-from harmobench.store import hash_file, merkle
+from harmobench.store import hash_file, hash_once, merkle
+from harmobench.task import Task
 
 NEEDS_TISSUE = "tissue"
 TISSUE_SEGMENTER = "hmrf"  # whatever --segmenters says: RAVEL's control voxels stay the same
-
-
-@dataclass(frozen=True)
-class Task:
-    """One unit of work.
-
-    Attributes
-    ----------
-    key
-        Where its result lies in the store.
-    kind
-        space, image, piece, fit, tissue, segment, measure, summary, merge, score or picture: the
-        name of the function in `harmobench.tasks` that does it.
-    needs
-        Role to the key of another task.
-    args
-        Plain data: method, tool, metric, subject, scanner, fold, repeat, ... as the kind has it.
-    heavy
-        Trains: holds the TRAIN resource of a worker, and the GPU where there is one.
-    """
-
-    key: str
-    kind: str
-    needs: Mapping[str, str]
-    args: Mapping[str, Any]
-    heavy: bool = False
-
-    @property
-    def label(self) -> str:
-        """What to show a person."""
-        shown = ("method", "tool", "metric", "subject", "scanner", "fold")
-        # fold -1 is that of a method without folds
-        parts = [
-            str(self.args[name]) for name in shown if self.args.get(name) not in (None, "", -1)
-        ]
-        piece = f"piece {self.args['piece'] + 1}" if "piece" in self.args else ""
-        return " ".join([self.kind, *parts, piece]).rstrip()
 
 
 @dataclass(frozen=True)
@@ -341,10 +305,7 @@ class _Planner:
     def segment(
         self, tool: Part, method: str, repeat: int, scan: tuple[str, str], space: str
     ) -> str:
-        row = self.rows[scan]
-        identity: list[Any] = [tool.identity, space]
-        if space == "native":
-            identity.append(row["hashes"][row["values"]["to_native"]])
+        identity: list[Any] = [tool.identity, space, *self.way_back(scan, space)]
         needs = {
             "image": self.image(self.job.part("methods", method), repeat, *scan),
             "space": self.space(),
@@ -359,20 +320,52 @@ class _Planner:
         }
         return self.add("segment", needs, args, *identity)
 
-    def measure(self, tool: Part, method: str, subject: str, scanner: str) -> str | None:
-        folder = Path(self.job.freesurfer or "")
-        files = tool.build().sources(folder, method, subject, scanner)
-        if not files:
-            return None
-        args = {
+    def way_back(self, scan: tuple[str, str], space: str) -> list[str]:
+        """Return what a result in native space hangs on beside its image."""
+        row = self.rows[scan]
+        return [row["hashes"][row["values"]["to_native"]]] if space == "native" else []
+
+    def measure(
+        self, tool: Part, method: str, repeat: int, scan: tuple[str, str], space: str
+    ) -> str | None:
+        """Measure one scan, or read its measures; None where they were not made before."""
+        where = {
             "tool": tool.name,
             "method": method,
-            "subject": subject,
-            "scanner": scanner,
-            "files": [str(file) for file in files],
+            "repeat": repeat,
+            "subject": scan[0],
+            "scanner": scan[1],
         }
-        hashes = [[file.name, hash_file(file)] for file in files]
-        return self.add("measure", {}, args, tool.identity, hashes)
+        if tool.name in self.job.places:
+            return self.read_measures(tool, where)
+        identity = [tool.identity, space, *self.way_back(scan, space)]
+        needs = {"space": self.space()}
+        built = tool.build()
+        if built.reads == "image":
+            needs["image"] = self.image(self.job.part("methods", method), repeat, *scan)
+        else:
+            segmenter = self.job.part("segmenters", built.segmenter)
+            needs["segmentation"] = self.segment(segmenter, method, repeat, scan, space)
+            needs["regions"] = self.regions(scan, space)
+        return self.add("measure", needs, {**where, "space": space}, *identity)
+
+    def read_measures(self, tool: Part, where: Mapping[str, Any]) -> str | None:
+        place = self.job.places[tool.name]
+        source = tool.build().find(place, where["method"], where["subject"], where["scanner"])
+        if source is None or where["repeat"]:  # what was made before is of the first repeat
+            return None
+        files = {role: str(path) for role, path in source.files.items()}
+        hashes = {role: hash_once(path) for role, path in source.files.items()}
+        args = {**where, "files": files, "row": source.row, "space": ""}
+        return self.add("measure", {}, args, tool.identity, hashes, source.row)
+
+    def regions(self, scan: tuple[str, str], space: str) -> str:
+        """Region labels of the atlas where a scan's measures are taken."""
+        args = {"subject": scan[0], "scanner": scan[1]} if space == "native" else {}
+        needs = {"space": self.space()}
+        return self.add(
+            "regions", needs, {**args, "space": space}, space, *self.way_back(scan, space)
+        )
 
     def picture(self, part: Part, subject: str, scanner: str) -> str | None:
         image = self.plan.images[part.name, 0, subject, scanner]
@@ -387,13 +380,13 @@ class _Planner:
         for tool, reason in self.tools(traits):
             read = {}
             for scan in self.rows:
-                where = self.gap_args(part, repeat, metric, tool.name if tool else "", scan)
+                where = self.gap_args(part, repeat, metric, tool, scan)
                 if reason:
                     self.plan.gaps.append(Gap(where, "not_measured", reason))
                     continue
                 key = self.reads(part, repeat, tool, traits, scan)
                 if key is None:
-                    why = f"no {tool.name if tool else ''} folder of this scan was found"
+                    why = f"no results of {tool.name if tool else ''} for this scan were found"
                     self.plan.gaps.append(Gap(where, "not_measured", why))
                 elif key in self.broken:
                     self.plan.gaps.append(Gap(where, "failed", self.broken[key]))
@@ -408,7 +401,7 @@ class _Planner:
             tools: list[tuple[Part | None, str]] = [(tool, "") for tool in self.job.segmenters]
             return tools or [(None, "no segmenter was asked for (--segmenters)")]
         tools = [(tool, "") for tool in self.job.morphometry]
-        return tools or [(None, "no folder of FreeSurfer results was named (--freesurfer)")]
+        return tools or [(None, "no region measures were asked for (--measures)")]
 
     def reads(
         self,
@@ -422,21 +415,26 @@ class _Planner:
         if traits["reads"] == "image" or tool is None:
             return image
         if traits["reads"] == "segmentation":
-            return self.segment(tool, part.name, repeat, scan, self.space_of(traits))
-        return self.measure(tool, part.name, *scan)
+            return self.segment(tool, part.name, repeat, scan, self.space_of(traits, tool))
+        return self.measure(tool, part.name, repeat, scan, self.space_of(traits, tool))
 
-    def space_of(self, traits: Mapping[str, Any]) -> str:
+    def space_of(self, traits: Mapping[str, Any], tool: Part | None) -> str:
+        """Space that a metric's values are of; "" for what was measured elsewhere."""
+        if traits["reads"] == "measures":
+            if tool is None or tool.name in self.job.places:
+                return ""
+            return "native" if self.job.native else "template"
         return "native" if traits["space"] == "native" and self.job.native else "template"
 
     def gap_args(
-        self, part: Part, repeat: int, metric: Part, tool: str, scan: tuple[str, str]
+        self, part: Part, repeat: int, metric: Part, tool: Part | None, scan: tuple[str, str]
     ) -> dict[str, Any]:
         return {
             "method": part.name,
             "metric": metric.name,
-            "tool": tool,
+            "tool": tool.name if tool else "",
             "repeat": repeat,
-            "space": self.space_of(self.metric_traits[metric.name]),
+            "space": self.space_of(self.metric_traits[metric.name], tool),
             "subject": scan[0],
             "scanner": scan[1],
         }
@@ -457,7 +455,7 @@ class _Planner:
             "metric": metric.name,
             "tool": tool.name if tool else "",
             "repeat": repeat,
-            "space": self.space_of(traits),
+            "space": self.space_of(traits, tool),
         }
         shared: dict[str, str] = {"space": self.space()}
         if traits["prepares"]:

@@ -33,7 +33,9 @@ NOT_COMPUTING = (
     "options.py",
     "apply",
     "phantom",
+    "preprocess",
 )
+ROOT = Path(__file__).parent
 ROOMS = ("methods", "metrics", "reports")  # each plugin has a digest of its own
 
 
@@ -52,10 +54,13 @@ def environment() -> dict[str, str]:
 @lru_cache(maxsize=1)
 def kernel_digest() -> str:
     """SHA-256 of the kernel's computing code."""
-    root = Path(__file__).parent
+    others = {path.name for path in ROOT.iterdir()} - {*NOT_COMPUTING, *ROOMS}
+    return source_digest(*sorted(others))
+
+
+def source_digest(*names: str) -> str:
+    """SHA-256 of the Python files that these files and folders of the kernel are."""
     files = [
-        path
-        for path in sorted(root.rglob("*.py"))
-        if path.relative_to(root).parts[0] not in (*NOT_COMPUTING, *ROOMS)
+        path for path in sorted(ROOT.rglob("*.py")) if path.relative_to(ROOT).parts[0] in names
     ]
-    return hash_files(files, root)
+    return hash_files(files, ROOT)

@@ -13,6 +13,7 @@ from harmobench.cohort import Cohort, Progress
 from harmobench.errors import SettingsError, nearest
 from harmobench.job import Job, Options
 from harmobench.manifest import doubtful_columns, read_cohort
+from harmobench.measures import choose_morphometry, strangers, with_structures
 from harmobench.parts import Part
 from harmobench.place import hashed, place, ways_back
 from harmobench.provenance import environment, kernel_digest
@@ -33,6 +34,7 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
     notes: list[str] = []
     methods = choose_methods(options, notes)
     others = choose_others(options, notes)
+    tools, places = choose_morphometry(options)
     cohort = read_cohort(options.cohort, progress)
     if cohort.unmatched:
         notes.append(
@@ -50,6 +52,8 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
     _refuse_equal_images(scans)
     native = ways_back(cohort, progress)
     atlas, contrast = place(options.atlas, cohort, progress)
+    morphometry = with_structures(tools, atlas, options, notes)
+    notes += strangers(morphometry, places, methods, cohort)
     target = _target(options.target, methods, cohort, contrast)
     group = _group(options.group, cohort, notes)
     covariates = _covariates(options.covariates, cohort)
@@ -62,7 +66,7 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
         methods=tuple(methods + precomputed(options.precomputed, cohort, methods)),
         metrics=others["metrics"],
         segmenters=others["segmenters"],
-        morphometry=others["morphometry"] if options.freesurfer else (),
+        morphometry=morphometry,
         statistics=others["statistics"],
         reports=others["reports"],
         folds=_folds(options, cohort, methods, group),
@@ -72,7 +76,7 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
         target=target,
         group=group,
         covariates=covariates,
-        freesurfer=str(options.freesurfer.absolute()) if options.freesurfer else None,
+        places=places,
         native=native,
         environment=environment(),
         kernel=kernel_digest(),
@@ -107,8 +111,6 @@ def _check_choices(options: Options) -> None:
     ):
         if number < least:
             raise SettingsError(f"{name}: expected at least {least}, found {number}")
-    if options.freesurfer is not None and not options.freesurfer.is_dir():
-        raise SettingsError(f"--freesurfer: expected a folder, found none at {options.freesurfer}")
 
 
 def _check_parameters(methods: Sequence[Part], cohort: Cohort) -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,10 +15,12 @@ from harmobench.cohort import Progress
 from harmobench.errors import HarmobenchError, SettingsError
 from harmobench.finish import Run, publish, write_reports, write_results, write_shown
 from harmobench.job import Job, Options
-from harmobench.plan import Plan, Task, make_plan
+from harmobench.plan import Plan, make_plan
 from harmobench.resolve import resolve
 from harmobench.runner import LOST, Outcome, connect, run_tasks
 from harmobench.store import Store, write_json, write_text
+from harmobench.task import Task
+from harmobench.tasks import do
 
 
 class Watcher(Protocol):
@@ -68,7 +71,7 @@ def run(options: Options, command: str, watcher: Watcher) -> Result:
         It was refused; then nothing was written.
     """
     with refuse_system_errors():
-        _refuse_foreign_folder(options.out)
+        refuse_foreign_folder(options.out, "run.json")
         job = resolve(options, command, watcher.step)
     plan = make_plan(job)  # what cannot be planned is refused before anything is written
     with connect(options.workers, options.scheduler, job.device == "cuda") as client:
@@ -122,7 +125,7 @@ def _execute(
     store = Store(folder / "store")
     left = [key for key in plan.tasks if not store.has(key)]
     while True:
-        reasons = run_tasks(folder, job.run_id, plan.tasks, client, done)
+        reasons = run_tasks(folder, partial(do, job.run_id), plan.tasks, client, done)
         before, left = left, [key for key in plan.tasks if not store.has(key)]
         if not left:
             return plan
@@ -138,11 +141,25 @@ def _named(task: Task, reason: str) -> str:
     return f"{task.label}: {reason}"
 
 
-def _refuse_foreign_folder(out: Path) -> None:
+def refuse_foreign_folder(out: Path, *marks: str) -> None:
+    """Refuse a folder to write into that holds other files than an earlier call's.
+
+    Parameters
+    ----------
+    out
+        The folder, there or not.
+    marks
+        Names of which an earlier call left at least one.
+
+    Raises
+    ------
+    SettingsError
+        It holds other files, is a file, or cannot be made.
+    """
     if out.exists() and not out.is_dir():
         raise SettingsError(f"--out: expected a folder, found a file at {out}")
     others = [p for p in out.iterdir() if p.name != ".lock"] if out.is_dir() else []
-    if others and not (out / "run.json").is_file():
+    if others and not any((out / mark).exists() for mark in marks):
         raise SettingsError(
             f"--out: expected a new or empty folder or one of an earlier run, found other files "
             f"in {out}: name another folder"

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from harmobench.errors import HarmobenchError, SettingsError
-from harmobench.job import read_job
-from harmobench.plan import Task
-from harmobench.store import Store, write_json, write_text
+from harmobench.store import LOG, Store, write_json, write_text
+from harmobench.task import Task
+
+Do = Callable[[Path, Task, Path], None]
 
 # Set before a worker starts. One thread, whatever the machine: a task's numbers must not depend on
 # it. And memory that a network freed stays with its process: asking the system for the same pages
@@ -58,10 +59,8 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
-def execute(run: Path, run_id: str, task: Task, *upstream: Outcome) -> Outcome:
+def execute(run: Path, do: Do, task: Task, *upstream: Outcome) -> Outcome:
     """Do one task on a worker, unless it is done already or something it needs failed."""
-    from harmobench.tasks import KINDS, Work
-
     store = Store(run / "store")
     if store.has(task.key):
         return Outcome(task.key, "done")
@@ -73,15 +72,27 @@ def execute(run: Path, run_id: str, task: Task, *upstream: Outcome) -> Outcome:
         with store.writing(task.key) as folder, _measured() as cost:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UserWarning)
-                KINDS[task.kind](Work(read_job(run, run_id), store, task, folder))
+                try:
+                    do(run, task, folder)
+                except Exception as error:
+                    _keep_log(run, task, folder, error)
+                    raise
             told = _told(caught)
             write_json(folder / "cost.json", {**cost(), "warnings": told})
         return Outcome(task.key, "done", warnings=told)
     except Exception as error:  # a plugin may raise anything: it becomes rows with a reason
-        write_text(run / "logs" / f"{task.key[:12]}.log", f"{task.label}\n{traceback.format_exc()}")
         return Outcome(task.key, "failed", reason_of(error))
     finally:
         marker.unlink(missing_ok=True)
+
+
+def _keep_log(run: Path, task: Task, folder: Path, error: Exception) -> None:
+    """Keep the traceback of a failed task, and what programs printed: its folder goes."""
+    text = f"{task.label}\n{''.join(traceback.format_exception(error))}"
+    printed = folder / LOG
+    if printed.is_file():
+        text += f"\n{printed.read_text(encoding='utf-8', errors='replace')}"
+    write_text(run / "logs" / f"{task.key[:12]}.log", text)
 
 
 def _told(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
@@ -141,7 +152,7 @@ def _measured() -> Iterator[Callable[[], dict[str, float]]]:
 
 def run_tasks(
     run: Path,
-    run_id: str,
+    do: Do,
     tasks: Mapping[str, Task],
     client: Any,
     done: Callable[[Task, Outcome], None],
@@ -150,8 +161,10 @@ def run_tasks(
 
     Parameters
     ----------
-    run, run_id
-        The run folder, on a file system that all workers share, and its job.
+    run
+        A folder with a store, on a file system that all workers share.
+    do
+        Called on a worker with `run`, the task and the folder that its result goes to.
     tasks
         By key, each after what it needs.
     client
@@ -171,7 +184,7 @@ def run_tasks(
         futures[key] = client.submit(
             execute,
             run,
-            run_id,
+            do,
             task,
             *upstream,
             key=key,
@@ -185,6 +198,33 @@ def run_tasks(
         if outcome.status == "failed":
             failed[outcome.key] = outcome.reason
         done(missing[outcome.key], outcome)
+    return failed
+
+
+def run_all(
+    run: Path,
+    do: Do,
+    tasks: Mapping[str, Task],
+    client: Any,
+    done: Callable[[Task, Outcome], None],
+) -> dict[str, str]:
+    """Execute tasks as `run_tasks` does, until each has ended, causes first.
+
+    Those that were lost with a worker that died of another task are done once more.
+    """
+    failed: dict[str, str] = {}
+    left = dict(tasks)
+
+    def ended(task: Task, outcome: Outcome) -> None:
+        if outcome.status != "lost":
+            del left[task.key]
+            done(task, outcome)
+
+    while left:
+        before = len(left)
+        failed |= run_tasks(run, do, dict(left), client, ended)
+        if len(left) == before:
+            return failed | dict.fromkeys(left, LOST)
     return failed
 
 
@@ -271,6 +311,8 @@ def _cluster(count: int, gpu: bool) -> Any:
         {
             "distributed.worker.daemon": True,
             "distributed.admin.low-level-log-length": 0,
+            # a registration holds the interpreter for minutes, in which no heartbeat is sent
+            "distributed.scheduler.worker-ttl": None,
             "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
         }
     )

@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from harmobench.plan import Plan, Task
+    from harmobench.plan import Plan
     from harmobench.runner import Outcome
+    from harmobench.task import Task
 
 WORDS = {
+    "preprocess": "preprocessing",
     "space": "bringing the atlas",
     "image": "harmonizing",
     "piece": "training candidates",
     "fit": "training",
     "tissue": "tissue labels",
     "segment": "segmenting",
-    "measure": "reading measures",
+    "regions": "carrying regions",
+    "measure": "measuring regions",
     "summary": "summarizing",
     "merge": "merging",
     "score": "scoring",

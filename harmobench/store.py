@@ -13,8 +13,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+LOG = "log.txt"  # in a task's folder: what the programs that it ran printed
 
 
 def merkle(*parts: Any) -> str:
@@ -31,6 +34,17 @@ def hash_file(path: Path) -> str:
     """SHA-256 of a file's content."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_once(path: Path) -> str:
+    """SHA-256 of a file's content, read again only when it changed."""
+    status = path.stat()  # the scans of a cohort often share a mask: it is read once
+    return _hash_of(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _hash_of(path: Path, size: int, modified: int) -> str:
+    return hash_file(path)
 
 
 class Store:

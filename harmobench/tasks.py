@@ -26,12 +26,12 @@ from harmobench.imaging.volume import (
     write_image,
 )
 from harmobench.imaging.warp import carry, field_indices, read_field
-from harmobench.interface import Cohort, Context, Row
-from harmobench.job import Job
+from harmobench.interface import Cohort, Context, Row, Source
+from harmobench.job import Job, read_job
 from harmobench.parts import Part
 from harmobench.place import read_atlas_source
-from harmobench.plan import Task
-from harmobench.store import Store, read_json, write_json
+from harmobench.store import LOG, Store, read_json, write_json
+from harmobench.task import Task
 
 PROBABILITY_STEPS = 250  # maps are stored in steps of 1/250, rounded down, so that .8 stays .8
 TISSUE_THRESHOLD = 0.8
@@ -88,6 +88,7 @@ class Work:
                 threads=job.threads,
                 progress=no_progress,
                 scanners=job.cohort.scanners,
+                log=self.folder / LOG,
                 **more,
             )
 
@@ -97,6 +98,11 @@ class Work:
         if own is None:
             raise PluginError(f"no scan of subject {subject} on {scanner}")
         return replace(own, mask=self.brain)
+
+
+def do(run_id: str, run: Path, task: Task, folder: Path) -> None:
+    """Do one task of a run into a folder: the job is in the run's run.json."""
+    KINDS[task.kind](Work(read_job(run, run_id), Store(run / "store"), task, folder))
 
 
 def space(work: Work) -> None:
@@ -275,21 +281,26 @@ def tissue(work: Work) -> None:
 def segment(work: Work) -> None:
     """Segment one image, in template space or carried to native space."""
     part = work.job.part("segmenters", work.args["tool"])
+    with work.context() as context:
+        given = _given(work, context.scratch)
+        maps = part.build().segment(given, context)
+        for name in TISSUES:
+            probability = _checked_map(maps, name, given.brain(), part.name)
+            steps = np.floor(probability * PROBABILITY_STEPS + 1e-4).astype(np.uint8)
+            file = work.folder / f"{name}.nii.gz"
+            write_image(file, steps, given.grid, scale=1 / PROBABILITY_STEPS)
+
+
+def _given(work: Work, scratch: Path) -> Scan:
+    """Make the canonical image that segmenters and morphometry tools get, in the task's space."""
     scan = work.scan(work.args["subject"], work.args["scanner"])
     voxels = read_voxels(work.need("image") / "image.nii.gz")
     brain, grid = scan.brain(), scan.grid
     if work.args["space"] == "native":
         voxels, brain, grid = to_native(voxels, brain, grid, Path(scan.values["to_native"]))
-    mask_path = work.folder / "mask.nii.gz"
-    write_image(mask_path, brain, grid)
-    given = replace(scan, image=mask_path, mask=mask_path).with_voxels(canonical(voxels, brain))
-    with work.context() as context:
-        maps = part.build().segment(given, context)
-    for name in TISSUES:
-        probability = _checked_map(maps, name, brain, part.name)
-        steps = np.floor(probability * PROBABILITY_STEPS + 1e-4).astype(np.uint8)
-        write_image(work.folder / f"{name}.nii.gz", steps, grid, scale=1 / PROBABILITY_STEPS)
-    mask_path.unlink()
+    mask = scratch / "brain.nii.gz"
+    write_image(mask, brain, grid)
+    return replace(scan, image=mask, mask=mask).with_voxels(canonical(voxels, brain))
 
 
 def to_native(
@@ -347,11 +358,55 @@ def _checked_map(maps: Any, name: str, brain: BoolArray, tool: str) -> FloatArra
     return np.clip(probability, 0, 1) * brain
 
 
+def regions(work: Work) -> None:
+    """Carry the atlas's region labels to where a scan's measures are taken."""
+    atlas = work.atlas
+    if atlas.regions is None:
+        raise MeasurementError(f"expected regions in atlas '{atlas.name}', found none")
+    labels, grid = read_labels(atlas.regions), atlas.grid
+    if work.args["space"] == "native":
+        scan = work.scan(work.args["subject"], work.args["scanner"])
+        field, native = read_field(Path(scan.values["to_native"]))
+        labels, grid = np.rint(carry(labels, grid, field, native, "nearest")), native
+    write_image(work.folder / "regions.nii.gz", labels.astype(np.int32), grid)
+
+
 def measure(work: Work) -> None:
-    """Read region measures of one scan."""
-    files = tuple(Path(text) for text in work.args["files"])
-    found = work.job.part("morphometry", work.args["tool"]).build().measure(files)
+    """Measure regions of one scan, or read what was measured before."""
+    part = work.job.part("morphometry", work.args["tool"])
+    tool = part.build()
+    with work.context() as context:
+        if "files" in work.args:
+            files = {role: Path(text) for role, text in work.args["files"].items()}
+            found = list(tool.measure(Source(files, work.args["row"])))
+        elif "segmentation" in work.task.needs:
+            scan = work.scan(work.args["subject"], work.args["scanner"])
+            scan = _segmented(scan, work.need("segmentation"), tool.segmenter, work)
+            inputs = {"regions": work.need("regions") / "regions.nii.gz"}
+            found = list(tool.measure(replace(scan, inputs=inputs), context))
+        else:
+            found = list(tool.measure(_given(work, context.scratch), context))
+    _check_measures(found, part)
     write_json(work.folder / "measures.json", [dataclasses.asdict(measure) for measure in found])
+
+
+def _check_measures(found: list[Measure], part: Part) -> None:
+    """Refuse other structures or units than a tool declared, and numbers that are none."""
+    units = {measure.structure: measure.units for measure in found}
+    if units != dict(part.structures) or len(units) != len(found):
+        raise MeasurementError(
+            f"expected from '{part.name}' {_listed(part.structures)}, each once, found "
+            f"{_listed(units)}"
+        )
+    for each in found:
+        if not (np.isfinite(each.value) and each.value >= 0):
+            raise MeasurementError(
+                f"expected a number of at least 0 for {each.structure}, found {each.value:g}"
+            )
+
+
+def _listed(units: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} in {unit}" for name, unit in sorted(units.items())) or "nothing"
 
 
 def picture(work: Work) -> None:
@@ -413,10 +468,13 @@ def _read_scan(work: Work, subject: str, scanner: str, folder: Path) -> Scan:
     if measures.is_file():
         return replace(scan, measures=tuple(Measure(**row) for row in read_json(measures)))
     if (folder / "gm.nii.gz").is_file():
-        maps = {name: folder / f"{name}.nii.gz" for name in TISSUES}
-        tool, at = str(work.args["tool"]), str(work.args["space"])
-        return replace(scan, segmentation=Segmentation(tool, at, maps))
+        return _segmented(scan, folder, str(work.args["tool"]), work)
     return replace(scan, image=folder / "image.nii.gz")
+
+
+def _segmented(scan: Scan, folder: Path, tool: str, work: Work) -> Scan:
+    maps = {name: folder / f"{name}.nii.gz" for name in TISSUES}
+    return replace(scan, segmentation=Segmentation(tool, str(work.args["space"]), maps))
 
 
 def _checked_row(row: Row, metric: Any, work: Work) -> dict[str, Any]:
@@ -442,6 +500,7 @@ KINDS: dict[str, Callable[[Work], None]] = {
     "fit": fit,
     "tissue": tissue,
     "segment": segment,
+    "regions": regions,
     "measure": measure,
     "picture": picture,
     "summary": summary,

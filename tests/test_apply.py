@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +32,7 @@ from harmobench.plan import make_plan
 from harmobench.resolve import resolve
 from harmobench.runner import connect, run_tasks
 from harmobench.store import Store, read_json, write_json
+from harmobench.tasks import do
 
 Cli = Callable[..., tuple[int, str, str]]
 COMMAND = [sys.executable, "-m", "harmobench.cli", "apply"]
@@ -120,7 +121,9 @@ def run(cohort: Path, tmp_path_factory: pytest.TempPathFactory, workers: Any) ->
         done |= set(task.needs.values()) if key in done else set()
     kinds = ("space", "image", "segment", "tissue", "fit")
     tasks = {k: task for k, task in plan.tasks.items() if k in done and task.kind in kinds}
-    assert not run_tasks(folder, job.run_id, tasks, workers, lambda task, outcome: None)
+    assert not run_tasks(
+        folder, partial(do, job.run_id), tasks, workers, lambda task, outcome: None
+    )
     store = Store(folder / "store")
     brain = store.path(plan.of_kind("space")[0].key) / "brain.nii.gz"
     shutil.copytree(folder, folder.with_name("untouched"))

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from harmobench.errors import MeasurementError
-from harmobench.interface import Morphometry
-from harmobench.tools.freesurfer import BIOMARKERS, FILES, FreeSurfer, read_stats
+from harmobench.interface import FinishedMorphometry, Source
+from harmobench.tools.freesurfer import FreeSurfer
+from harmobench.tools.stats import read_stats
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 STATS = SHARED / "data" / "fs_stats"
+FILES = ("lh.aparc.stats", "rh.aparc.stats", "aseg.stats")
 needs_shared = pytest.mark.skipif(not STATS.is_dir(), reason="no ../shared/data/fs_stats")
 
 ASEG = """# Title Segmentation Statistics
@@ -53,8 +55,8 @@ def subject(tmp_path):
 
 
 def measures(stats):
-    sources = FreeSurfer().sources(stats.parents[1], "ravel", "01", "GE")
-    return {m.structure: (m.value, m.units) for m in FreeSurfer().measure(sources)}
+    source = FreeSurfer().find(str(stats.parents[1]), "ravel", "01", "GE")
+    return {m.structure: (m.value, m.units) for m in FreeSurfer().measure(source)}
 
 
 def edit(path, old, new):
@@ -69,25 +71,97 @@ def test_sums_the_hemispheres(subject):
     assert found["inferior_temporal"] == (pytest.approx(5.655), "mm")
     assert found["hippocampus"] == (pytest.approx(8.7221), "ml")
     assert found["amygdala"] == (pytest.approx(3.3100), "ml")
-    assert list(found) == [marker.structure for marker in BIOMARKERS]
-    tool: Morphometry = FreeSurfer()
+    tool: FinishedMorphometry = FreeSurfer()
+    assert list(found) == list(tool.structures(None))
+    assert {name: units for name, (_, units) in found.items()} == tool.structures(None)
     assert tool.reference.doi
 
 
-def test_sources_are_the_files_of_that_scan(subject):
-    folder = subject.parents[1]
+def test_finds_the_files_of_that_scan(subject):
+    place = str(subject.parents[1])
     tool = FreeSurfer()
-    assert tool.sources(folder, "ravel", "01", "GE") == tuple(subject / name for name in FILES)
-    assert tool.sources(folder, "raw", "01", "GE") == ()
-    assert tool.sources(folder, "ravel", "01", "Philips") == ()
+    expected = Source({name: subject / name for name in FILES})
+    assert tool.find(place, "ravel", "01", "GE") == expected
+    assert tool.find(f"{place}/{{method}}_{{subject}}_{{scanner}}", "ravel", "01", "GE") == expected
+    assert tool.find(place, "raw", "01", "GE") is None
+    assert tool.find(place, "ravel", "01", "Philips") is None
     (subject / "rh.aparc.stats").unlink()
-    assert len(tool.sources(folder, "ravel", "01", "GE")) == 2
+    assert set(tool.find(place, "ravel", "01", "GE").files) == {"lh.aparc.stats", "aseg.stats"}
+    for name in ("lh.aparc.stats", "aseg.stats"):
+        (subject / name).unlink()
+    assert tool.find(place, "ravel", "01", "GE").files == {}
+    with pytest.raises(MeasurementError, match="subject folder of this scan, found none"):
+        tool.measure(tool.find(place, "ravel", "01", "GE"))
+
+
+def test_a_pattern_of_the_users_own(subject, tmp_path):
+    subject.parent.rename(tmp_path / "sub-01_GE.ravel")
+    (tmp_path / "sub-02_GE.ravel").mkdir()
+    (tmp_path / "else_02_GE").mkdir()
+    place = str(tmp_path / "sub-{subject}_{scanner}.{method}")
+    assert FreeSurfer().find(place, "ravel", "01", "GE").files["aseg.stats"].is_file()
+    assert FreeSurfer().unknown(place, [("ravel", "01", "GE")]) == ["sub-02_GE.ravel"]
+    deep = tmp_path / "all" / "ravel"
+    deep.mkdir(parents=True)
+    (tmp_path / "sub-01_GE.ravel").rename(deep / "01_GE")
+    place = str(tmp_path / "all" / "{method}" / "{subject}_{scanner}")
+    assert FreeSurfer().find(place, "ravel", "01", "GE").files["aseg.stats"].is_file()
+    assert FreeSurfer().unknown(place, []) == ["ravel/01_GE"]
+
+
+def test_names_that_look_like_patterns(tmp_path):
+    (tmp_path / "a*_{scanner}_[x]").mkdir()
+    scan = ("a*", "{scanner}", "[x]")
+    assert FreeSurfer().find(str(tmp_path), *scan) is not None
+    assert FreeSurfer().unknown(str(tmp_path), [scan]) == []
+
+
+def test_unknown_subjects_are_named_and_freesurfers_own_are_not(subject, tmp_path):
+    own = ("fsaverage", "fsaverage_sym_x", "cvs_avg35_inMNI152", "lh.EC_average", ".a_b_c", "bert")
+    for name in (*own, "raw_2_b", "raw_10_a", "notes"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a_b_c.txt").write_text("")
+    tool = FreeSurfer()
+    assert tool.unknown(str(tmp_path), [("ravel", "01", "GE")]) == ["raw_10_a", "raw_2_b"]
+    assert tool.unknown(str(tmp_path), []) == ["ravel_01_GE", "raw_10_a", "raw_2_b"]
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("", None),
+        ("{method}_{subject}_{scanner}", None),
+        ("{method}/{subject}/{scanner}", None),
+        ("none", "found none at"),
+        ("none/{method}_{subject}_{scanner}", "found none at"),
+        ("{subject}_{scanner}", r"found no \{method\}"),
+        ("{method}_{subject}_{scanner}_{session}", r"found \{session\}"),
+    ],
+)
+def test_a_place_is_checked(tmp_path, place, message):
+    found = FreeSurfer().check_place(str(tmp_path / place))
+    assert (found is None) == (message is None)
+    assert message is None or re.search(message, found)
+
+
+def test_a_users_own_biomarkers(subject):
+    common = {"units": "ml", "combine": "mean"}
+    own = (
+        {"name": "wmh", "file": "aseg.stats", "row": "WM-hypointensities", "column": "Volume_mm3"},
+        {"name": "gray", "file": "{hemi}.aparc.stats", "row": "entorhinal", "column": "GrayVol"},
+    )
+    tool = FreeSurfer(tuple(marker | common for marker in own))
+    found = tool.measure(tool.find(str(subject.parents[1]), "ravel", "01", "GE"))
+    assert [(m.structure, m.value, m.units) for m in found] == [
+        ("wmh", pytest.approx(0.9952), "ml"),
+        ("gray", pytest.approx(2.029), "ml"),
+    ]
 
 
 def test_names_with_spaces_and_accents(subject, tmp_path):
     subject.parent.rename(tmp_path / "ravel_Zo\u00eb 1_GE \u00e0 Lyon")
-    sources = FreeSurfer().sources(tmp_path, "ravel", "Zo\u00eb 1", "GE \u00e0 Lyon")
-    assert len(FreeSurfer().measure(sources)) == 4
+    source = FreeSurfer().find(str(tmp_path), "ravel", "Zo\u00eb 1", "GE \u00e0 Lyon")
+    assert len(FreeSurfer().measure(source)) == 4
 
 
 def test_columns_are_found_by_name_and_rows_in_any_order(subject):
@@ -120,10 +194,10 @@ def test_a_missing_file_is_named(subject, name):
 
 
 def test_a_file_that_went_away_is_named(subject):
-    sources = FreeSurfer().sources(subject.parents[1], "ravel", "01", "GE")
-    sources[0].unlink()
+    source = FreeSurfer().find(str(subject.parents[1]), "ravel", "01", "GE")
+    source.files["aseg.stats"].unlink()
     with pytest.raises(MeasurementError, match=r"aseg\.stats"):
-        FreeSurfer().measure(sources)
+        FreeSurfer().measure(source)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -133,6 +207,14 @@ def test_a_file_cut_short_is_refused(subject, name, share):
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(MeasurementError, match=re.escape(name)):
+        measures(subject)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_cut_within_its_last_number_is_refused(subject, name):
+    path = subject / name
+    path.write_bytes(path.read_bytes().rstrip()[:-1])
+    with pytest.raises(MeasurementError, match=rf"line end at the end of {re.escape(name)}"):
         measures(subject)
 
 
@@ -172,42 +254,29 @@ def test_something_else_under_the_name_is_refused(subject):
         measures(subject)
 
 
-def read_off(path, structure, field):
-    """The field-th word of the line that names a structure, read without looking at columns."""
-    text = path.read_text()
-    (line,) = re.findall(rf"^(?!#).*(?<!\S){structure}(?!\S).*$", text, flags=re.MULTILINE)
-    return float(line.split()[field])
+# Read in the files by a person: left and right thickness of the entorhinal and inferior temporal
+# cortex (mm), left and right volume of hippocampus and amygdala (mm^3).
+BY_HAND = {
+    "ds000114/sub-01": (3.070, 2.501, 2.711, 2.287, 2936.0, 3006.9, 1001.3, 1504.0),  # 5.3
+    "ds000114/sub-02": (3.110, 2.720, 2.726, 2.681, 3456.7, 3436.0, 1106.4, 1087.3),  # 5.3
+    "NfMRIx/sub-01": (3.175, 3.142, 2.792, 2.772, 4281.6, 4440.5, 1681.3, 1628.7),  # 6
+    "freesurfer-stats/soichi": (3.053, 3.171, 2.242, 2.380, 4333.5, 4328.9, 1549.1, 1665.5),  # 7.0
+}
 
 
-@needs_shared
-@pytest.mark.parametrize(
-    "folder",
-    [
-        "ds000114/sub-01",  # FreeSurfer 5.3
-        "ds000114/sub-02",
-        "NfMRIx/sub-01",  # 6
-        "freesurfer-stats/soichi",  # 7.0
-    ],
-)
-def test_real_subjects_of_all_versions(folder, tmp_path):
+def real(tmp_path, folder):
     (tmp_path / "raw_01_A").symlink_to(STATS / folder, target_is_directory=True)
-    sources = FreeSurfer().sources(tmp_path, "raw", "01", "A")
-    found = {m.structure: m.value for m in FreeSurfer().measure(sources)}
-    stats = STATS / folder / "stats"
-    for structure, row in (("hippocampus", "Hippocampus"), ("amygdala", "Amygdala")):
-        sides = [read_off(stats / "aseg.stats", f"{side}-{row}", 3) for side in ("Left", "Right")]
-        assert found[structure] == pytest.approx(sum(sides) / 1000)
-    for structure, row in (("entorhinal", "entorhinal"), ("inferior_temporal", "inferiortemporal")):
-        sides = [read_off(stats / f"{side}.aparc.stats", row, 4) for side in ("lh", "rh")]
-        assert found[structure] == pytest.approx(sum(sides))
+    return FreeSurfer().find(str(tmp_path), "raw", "01", "A")
 
 
 @needs_shared
-def test_a_person_reads_the_same(tmp_path):
-    (tmp_path / "raw_01_A").symlink_to(STATS / "NfMRIx" / "sub-01", target_is_directory=True)
-    found = FreeSurfer().measure(FreeSurfer().sources(tmp_path, "raw", "01", "A"))
-    by_hand = [3.151 + 3.166, 2.863 + 2.701, 4.2816 + 4.4405, 1.6813 + 1.6287]
-    assert [m.value for m in found] == pytest.approx(by_hand)
+@pytest.mark.parametrize("folder", BY_HAND)
+def test_a_person_reads_the_same(folder, tmp_path):
+    found = FreeSurfer().measure(real(tmp_path, folder))
+    numbers = BY_HAND[folder]
+    sums = [numbers[i] + numbers[i + 1] for i in range(0, 8, 2)]
+    expected = [*sums[:2], *(volume / 1000 for volume in sums[2:])]
+    assert [m.value for m in found] == pytest.approx(expected)
 
 
 @needs_shared
@@ -224,9 +293,6 @@ def test_every_field_of_every_real_file():
 
 @needs_shared
 def test_a_subject_without_aseg_fails_clearly(tmp_path):
-    (tmp_path / "raw_fabian_A").symlink_to(
-        STATS / "freesurfer-stats" / "fabian", target_is_directory=True
-    )
-    sources = FreeSurfer().sources(tmp_path, "raw", "fabian", "A")
-    with pytest.raises(MeasurementError, match=r"expected stats/aseg\.stats.*raw_fabian_A"):
-        FreeSurfer().measure(sources)
+    source = real(tmp_path, "freesurfer-stats/fabian")
+    with pytest.raises(MeasurementError, match=r"expected stats/aseg\.stats.*raw_01_A"):
+        FreeSurfer().measure(source)

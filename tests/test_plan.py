@@ -21,7 +21,8 @@ from harmobench.imaging.volume import Grid, write_image
 from harmobench.interface import Context, Needs, Reference, Row, State
 from harmobench.job import Job, job_from
 from harmobench.parts import Part
-from harmobench.plan import Plan, Task, make_plan, plan_final, seed_of
+from harmobench.plan import Plan, make_plan, plan_final, seed_of
+from harmobench.task import Task
 
 SUBJECTS = ("01", "02", "03", "04", "05", "06")
 SCANNERS = ("A", "B", "C")

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,12 @@ from harmobench.errors import HarmobenchError
 from harmobench.imaging.volume import read_voxels, without_spikes
 from harmobench.job import Job
 from harmobench.place import atlas_digest
-from harmobench.plan import Plan, Task, plan_final
+from harmobench.plan import Plan, plan_final
 from harmobench.run import Watcher
-from harmobench.runner import LOST, Outcome, connect, execute, run_tasks
+from harmobench.runner import Outcome, connect, execute, run_all
 from harmobench.store import Store, hash_file, link_folder, read_json, write_json
+from harmobench.task import Task
+from harmobench.tasks import do
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def prepare(request: Request, job: Job, watcher: Watcher) -> tuple[Final, dict[s
             with own.writing(key) as folder:
                 link_folder(run.path(key), folder)
     space = plan.of_kind("space")[0]
-    outcome = execute(request.home, job.run_id, space)
+    outcome = execute(request.home, partial(do, job.run_id), space)
     if outcome.status == "failed":
         raise HarmobenchError(f"the final model cannot be made: {space.label}: {outcome.reason}")
     levels = _levels(job, own.path(space.key) / "brain.nii.gz", watcher.step)
@@ -186,22 +189,9 @@ def finish(
 
     `folder` looks like a run's: the job is in its run.json, what tasks need in its store.
     """
-    failed: dict[str, str] = {}
-    left = dict(tasks)
-
-    def ended(task: Task, outcome: Outcome) -> None:
-        if outcome.status != "lost":  # with a worker that died of another task: once more
-            del left[task.key]
-            done(task, outcome)
-
-    count = request.workers or min(os.cpu_count() or 1, len(left))
+    count = request.workers or min(os.cpu_count() or 1, len(tasks))
     with connect(count, request.scheduler, job.device == "cuda") as client:
-        while left:
-            before = len(left)
-            failed |= run_tasks(folder, job.run_id, dict(left), client, ended)
-            if len(left) == before:
-                return failed | dict.fromkeys(left, LOST)
-    return failed
+        return run_all(folder, partial(do, job.run_id), tasks, client, done)
 
 
 def keep(request: Request, job: Job, final: Final) -> None:

@@ -26,10 +26,11 @@ from harmobench.imaging.volume import read_grid, read_voxels, write_image
 from harmobench.job import Job
 from harmobench.parts import Part
 from harmobench.place import hashed
-from harmobench.plan import NEEDS_TISSUE, TISSUE_SEGMENTER, Plan, Task
+from harmobench.plan import NEEDS_TISSUE, TISSUE_SEGMENTER, Plan
 from harmobench.run import Watcher, make_folder
 from harmobench.runner import Outcome
 from harmobench.store import Store, link_folder, merkle, write_json, write_text
+from harmobench.task import Task
 
 
 def harmonize(request: Request, job: Job, final: Final, scans: Scans, watcher: Watcher) -> int:

@@ -6,12 +6,14 @@ When the process that asked for it dies, the program and all that it started end
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,8 +25,10 @@ GRACE = 10.0  # seconds between asking a program to end and ending it
 KILLED = 128  # a shell's exit status of a program that signal n stopped is 128 + n
 
 
-def find(name: str, folders: Iterable[Path] = (), prefix: str = "") -> str | None:
-    """Path of a program on PATH or in one of the folders; None where it is not.
+def find(
+    name: str, folders: Iterable[Path] = (), prefix: str = "", *, on_path: bool = True
+) -> str | None:
+    """Path of a program in one of the folders or, with `on_path`, on PATH; None where it is not.
 
     Behind a container's prefix only the prefix's own program can be looked for here; the name is
     then given back as it is.
@@ -36,7 +40,7 @@ def find(name: str, folders: Iterable[Path] = (), prefix: str = "") -> str | Non
         found = shutil.which(name, path=str(folder))
         if found:
             return found
-    return shutil.which(name)
+    return shutil.which(name) if on_path else None
 
 
 def check_prefix(owner: str, prefix: str) -> None:
@@ -98,17 +102,35 @@ def run(
     """
     words = behind(prefix, folder, command)
     name = Path(command[0]).name
-    output = folder / f".{name}.output"
-    with output.open("wb") as stream:
-        status = _watched(words, folder, stream.fileno(), minutes, environment or {})
-    text = output.read_text(encoding="utf-8", errors="replace")
-    output.unlink()
+    status, text = _printed(words, folder, minutes, environment or {})
     if log is not None:
         with log.open("a", encoding="utf-8") as kept:
             kept.write(f"$ {shlex.join(words)}\n{text}\n")
     if status != 0:
-        raise MeasurementError(_ended(name, status, minutes) + _last_words(text))
+        raise MeasurementError(_ended(name, status, minutes) + last_words(text))
     return text
+
+
+def ask(command: Sequence[str], *, prefix: str = "", minutes: float = 5) -> str:
+    """Return what a program prints, whatever its exit status: many fail when asked for a version.
+
+    Empty where it printed nothing within the time.
+    """
+    with tempfile.TemporaryDirectory(prefix="harmobench-", ignore_cleanup_errors=True) as scratch:
+        folder = Path(scratch)
+        return _printed(behind(prefix, folder, command), folder, minutes, {})[1]
+
+
+def _printed(
+    words: Sequence[str], folder: Path, minutes: float, more: Mapping[str, str]
+) -> tuple[int | None, str]:
+    """Exit status of a command, and what it printed."""
+    output = folder / ".output"
+    with output.open("wb") as stream:
+        status = _watched(words, folder, stream.fileno(), minutes, more)
+    text = output.read_text(encoding="utf-8", errors="replace")
+    output.unlink()
+    return status, text
 
 
 def _watched(
@@ -137,17 +159,17 @@ def _watched(
 def _ended(name: str, status: int | None, minutes: float) -> str:
     if status is None:
         return f"expected {name} to end within {minutes:g} minutes, found it still at work"
-    if status < 0 or status > KILLED:
-        number = -status if status < 0 else status - KILLED
-        known = number in {s.value for s in signal.Signals}
-        how = signal.Signals(number).name if known else f"signal {number}"
+    number = -status if status < 0 else status - KILLED
+    if number in {s.value for s in signal.Signals}:  # 255 is a program's own status
+        how = signal.Signals(number).name
         return f"expected {name} to end by itself, found that it was killed ({how}; out of memory?)"
     if status in (126, 127):
         return f"expected a program {name} that can be started, found none"
     return f"expected {name} to end with status 0, found {status}"
 
 
-def _last_words(text: str) -> str:
+def last_words(text: str) -> str:
+    """Return the end of what a program printed, as the end of a message."""
     last = " ".join(text.split())[-SHOWN:]
     return f"; it said last: {last}" if last else ""
 
@@ -167,6 +189,8 @@ def _watch(words: Sequence[str]) -> int:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     status = program.wait()
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # what it left running
+        os.killpg(program.pid, signal.SIGKILL)
     return status if status >= 0 else KILLED - status
 
 
