@@ -6,19 +6,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harmobench import cli_look
+from harmobench.cli_look import Quietly, interruptible, watching
+
 if TYPE_CHECKING:
-    from harmobench.show import Quiet
+    pass
 
 app = typer.Typer(
     name="harmobench",
@@ -28,14 +29,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-cohort_app = typer.Typer(help="Look at a manifest.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(cohort_app, name="cohort")
-
-DONE, FAILED_ROWS, REFUSED, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
-LISTED = ("methods", "metrics", "segmenters", "morphometry", "reports", "statistics")
+DONE, FAILED_ROWS, REFUSED, STOPPED = 0, 1, 2, 3
 Workers = Annotated[int | None, typer.Option(help="Processes of one thread each [cores].")]
 Scheduler = Annotated[str | None, typer.Option(help="Address of a running Dask scheduler.")]
-Quietly = Annotated[bool, typer.Option("--quiet", help="Show failures and the result alone.")]
 
 
 def main() -> None:
@@ -147,7 +143,7 @@ def _run(options: Any, quiet: bool, announce: bool = False) -> int:
     from harmobench.run import run as run_all
 
     command = shlex.join(["harmobench", *sys.argv[1:]])
-    with _interruptible("the same command goes on where this one stopped"), _watcher(quiet) as w:
+    with interruptible("the same command goes on where this one stopped"), watching(quiet) as w:
         if announce:
             w.say(f"writing to {options.out}")
         result = run_all(options, command, w)
@@ -156,22 +152,6 @@ def _run(options: Any, quiet: bool, announce: bool = False) -> int:
         print(f"{result.failed} scores failed: see {result.folder / 'failures.csv'}")
     print(f"report: {result.report}")
     return FAILED_ROWS if result.failed else DONE
-
-
-@contextlib.contextmanager
-def _interruptible(what_next: str) -> Iterator[None]:
-    """Turn Ctrl-C into one line and status 130."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.stderr.write(f"interrupted: {what_next}\n")
-        raise typer.Exit(INTERRUPTED) from None
-
-
-def _watcher(quiet: bool) -> Quiet:
-    from harmobench.show import Bars, Quiet
-
-    return Quiet() if quiet else Bars()
 
 
 @app.command()
@@ -194,7 +174,7 @@ def demo(
         raise SettingsError(f"--workers: expected at least 1, found {workers}")
     manifest = out / "cohort" / "matched.csv"
     unfinished = out / ".cohort.partial"
-    with _interruptible("the same command starts again"), _watcher(quiet) as watcher:
+    with interruptible("the same command starts again"), watching(quiet) as watcher:
         if manifest.is_file():
             watcher.say(f"the phantom is there already: {manifest}")
         else:
@@ -231,9 +211,9 @@ def simulate(
     from harmobench.run import refuse_system_errors
 
     with (
-        _interruptible(f"delete {out} and start again"),
+        interruptible(f"delete {out} and start again"),
         refuse_system_errors(),
-        _watcher(quiet) as watcher,
+        watching(quiet) as watcher,
     ):
         if source is None:
             manifest = phantom.simulate(out, subjects, scanners, resolution, seed, watcher.step)
@@ -272,8 +252,8 @@ def preprocess_images(
 
     request = Request(manifest, atlas, out, quality, skull, workers, scheduler)
     with (
-        _interruptible("the same command goes on where this one stopped"),
-        _watcher(quiet) as watcher,
+        interruptible("the same command goes on where this one stopped"),
+        watching(quiet) as watcher,
     ):
         made = preprocess(request, watcher)
     odd = f", {made.flagged} stand out" if made.flagged else ""
@@ -324,7 +304,7 @@ def apply_method(
     what_next = "what is finished is kept; give the same command again"
     if request.many:
         what_next += ", with --overwrite where images are written already"
-    with _interruptible(what_next), _watcher(quiet) as watcher:
+    with interruptible(what_next), watching(quiet) as watcher:
         done = apply(request, watcher)
     if done.model:
         how = "trained now" if done.trained else "found finished"
@@ -337,52 +317,6 @@ def apply_method(
     raise typer.Exit(FAILED_ROWS if done.failed else DONE)
 
 
-@cohort_app.command("check")
-def check(
-    manifest: Annotated[Path, typer.Argument(help="The manifest, .csv or .tsv.")],
-    quiet: Quietly = False,
-) -> None:
-    """Check a manifest and every image in it; report every fault at once."""
-    from harmobench.manifest import doubtful_columns, read_cohort
-
-    with _interruptible("nothing was written"), _watcher(quiet) as watcher:
-        cohort = read_cohort(manifest, watcher.step)
-    grid = "complete" if cohort.complete else "incomplete"
-    for note in doubtful_columns(cohort):
-        print(note)
-    print(
-        f"{manifest}: {len(cohort)} scans of {len(cohort.subjects)} subjects on "
-        f"{len(cohort.scanners)} scanners ({', '.join(cohort.scanners)}), {grid}"
-    )
-    print(f"columns: {', '.join(cohort.scans[0].values) or 'none beside the required'}")
-    for subject in cohort.subjects:
-        missing = [s for s in cohort.scanners if cohort.scan(subject, s) is None]
-        if missing:
-            print(f"subject {subject} has no scan on {', '.join(missing)}: left out of its pairs")
-    if cohort.unmatched:
-        print(f"seen on one scanner only, left out of pairs: {', '.join(cohort.unmatched)}")
-
-
-@app.command("list")
-def list_plugins(
-    kind: Annotated[str, typer.Argument(help=", ".join(LISTED))] = "",
-) -> None:
-    """List what is installed: methods, metrics, segmenters, morphometry, reports, statistics."""
-    from harmobench.errors import PluginError, SettingsError
-    from harmobench.registry import plugins
-
-    if kind and kind not in LISTED:
-        raise SettingsError(f"harmobench list: expected one of {', '.join(LISTED)}, found '{kind}'")
-    for each in [kind] if kind else LISTED:
-        print(f"{each}:")
-        for name, plugin in plugins(each).items():
-            try:
-                text = (plugin.load().__doc__ or "").strip().partition("\n")[0]
-            except PluginError as error:
-                text = f"broken: {error}"
-            print(f"  {name:<18} {text}  [{plugin.distribution}]")
-
-
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
@@ -391,9 +325,12 @@ def report(
     """Write the report and the tables of a finished run again, from its folder alone."""
     from harmobench.run import report as rebuild
 
-    with _watcher(quiet) as watcher:
+    with watching(quiet) as watcher:
         page = rebuild(folder, watcher.step)
     print(f"report: {page}")
+
+
+cli_look.add_to(app)
 
 
 if __name__ == "__main__":

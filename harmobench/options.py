@@ -44,6 +44,11 @@ def read_options(given: Mapping[str, Any], config: Path | None) -> Options:
     return Options(**merged)
 
 
+def sets_of(config: Path | None) -> tuple[str, ...]:
+    """Parameters that a TOML file sets, as `--set` texts; none where there is no file."""
+    return tuple(_from_file(config).get("set", ())) if config is not None else ()
+
+
 def _from_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise SettingsError(f"--config: expected a TOML file, found none at {path}")

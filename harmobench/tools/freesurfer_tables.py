@@ -122,7 +122,11 @@ class FreeSurferTables:
         kinds = {kind for _, cells in self._cells() for kind, _ in cells}
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             if path.is_file() and _kind(path) in kinds:
-                yield path, _read(path)[1]
+                try:
+                    table = _read(path)[1]
+                except MeasurementError:
+                    continue  # `measure` misses it, and says so
+                yield path, table
 
 
 def _cell(marker: Biomarker, file: str, row: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ NAME = "FSL FAST"
 OWNER = "fsl-fast"  # the name under which its parameters are set
 PLACES = ("bin", "share/fsl/bin")  # of FSL's programs, in its folder
 # every FSL program's usage begins so: "Part of FSL (ID: 6.0.3:b862cdd5)", once "(build 509)"
-USAGE = re.compile(r"Part of FSL \((?:ID:|build)\s*([^)\s]+)\s*\)")
+USAGE = re.compile(r"Part of FSL \((?:ID:|build)\s*([\w.][^)\s]*)\s*\)")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,134 @@
+"""Commands that look and change nothing: cohort check, atlas check, tools, list."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from harmobench.show import Quiet
+
+DONE, INTERRUPTED = 0, 130
+LISTED = ("methods", "metrics", "segmenters", "morphometry", "reports", "statistics")
+Quietly = Annotated[bool, typer.Option("--quiet", help="Show failures and the result alone.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for name, about, command in (
+        ("cohort", "Look at a manifest.", check),
+        ("atlas", "Look at an atlas.", check_one_atlas),
+    ):
+        group = typer.Typer(help=about, no_args_is_help=True, rich_markup_mode=None)
+        group.callback()(_nothing)  # so that "check" stays a word to type
+        group.command("check")(command)
+        app.add_typer(group, name=name, help=about)
+    app.command("tools")(tools)
+    app.command("list")(list_plugins)
+
+
+def _nothing() -> None:
+    return
+
+
+@contextlib.contextmanager
+def interruptible(what_next: str) -> Iterator[None]:
+    """Turn Ctrl-C into one line and status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write(f"interrupted: {what_next}\n")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def watching(quiet: bool) -> Quiet:
+    """Show progress bars, or nothing but what must be read."""
+    from harmobench.show import Bars, Quiet
+
+    return Quiet() if quiet else Bars()
+
+
+def check(
+    manifest: Annotated[Path, typer.Argument(help="The manifest, .csv or .tsv.")],
+    quiet: Quietly = False,
+) -> None:
+    """Check a manifest and every image in it; report every fault at once."""
+    from harmobench.manifest import doubtful_columns, read_cohort
+
+    with interruptible("nothing was written"), watching(quiet) as watcher:
+        cohort = read_cohort(manifest, watcher.step)
+    grid = "complete" if cohort.complete else "incomplete"
+    for note in doubtful_columns(cohort):
+        print(note)
+    print(
+        f"{manifest}: {len(cohort)} scans of {len(cohort.subjects)} subjects on "
+        f"{len(cohort.scanners)} scanners ({', '.join(cohort.scanners)}), {grid}"
+    )
+    print(f"columns: {', '.join(cohort.scans[0].values) or 'none beside the required'}")
+    for subject in cohort.subjects:
+        missing = [s for s in cohort.scanners if cohort.scan(subject, s) is None]
+        if missing:
+            print(f"subject {subject} has no scan on {', '.join(missing)}: left out of its pairs")
+    if cohort.unmatched:
+        print(f"seen on one scanner only, left out of pairs: {', '.join(cohort.unmatched)}")
+
+
+def list_plugins(
+    kind: Annotated[str, typer.Argument(help=", ".join(LISTED))] = "",
+) -> None:
+    """List what is installed: methods, metrics, segmenters, morphometry, reports, statistics."""
+    from harmobench.errors import PluginError, SettingsError
+    from harmobench.registry import plugins
+
+    if kind and kind not in LISTED:
+        raise SettingsError(f"harmobench list: expected one of {', '.join(LISTED)}, found '{kind}'")
+    for each in [kind] if kind else LISTED:
+        print(f"{each}:")
+        for name, plugin in plugins(each).items():
+            try:
+                text = (plugin.load().__doc__ or "").strip().partition("\n")[0]
+            except PluginError as error:
+                text = f"broken: {error}"
+            print(f"  {name:<18} {text}  [{plugin.distribution}]")
+
+
+def check_one_atlas(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="An atlas folder, or builtin.")],
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw template, tissues and regions into this PNG.")
+    ] = None,
+) -> None:
+    """Check an atlas folder: every image, tissue and region; say what is doubtful."""
+    import tempfile
+
+    from harmobench.atlas_check import check_atlas
+    from harmobench.place import read_atlas_source
+
+    with tempfile.TemporaryDirectory(prefix="harmobench-") as scratch:
+        found = check_atlas(read_atlas_source(folder, Path(scratch)), picture)
+    for text in found.holds:
+        print(text)
+    for text in found.doubts:
+        print(f"doubtful: {text}")
+    if picture is not None:
+        print(f"picture: {picture}")
+
+
+def tools(
+    set: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME.PARAMETER=VALUE, as for run.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Options in a TOML file, as for run.")] = None,
+) -> None:
+    """List the programs that can segment and measure, what was found of each, and where."""
+    from harmobench.programs import look_for_all
+
+    for heading, lines in look_for_all(tuple(set or ()), config).items():
+        print(f"{heading}:")
+        for name, status, text in lines:
+            print(f"  {name:<18} {status:<8} {text}")
