@@ -97,6 +97,34 @@ def with_structures(
     return tuple(found)
 
 
+def refuse_shared(
+    parts: Sequence[Part], places: Mapping[str, str], methods: Sequence[Part], cohort: Cohort
+) -> None:
+    """Refuse a place in which two scans have the same results.
+
+    Raises
+    ------
+    SettingsError
+        As "01_GE" on "A" and "01" on "GE_A" have, both being METHOD_01_GE_A.
+    """
+    for part in parts:
+        seen: dict[Any, str] = {}
+        for method in methods if part.name in places else ():
+            for scan in cohort.scans:
+                names = method.name, scan.subject, scan.scanner
+                source = part.build().find(places[part.name], *names)
+                if source is None or not source.files:
+                    continue
+                what = (tuple(sorted(source.files.values())), source.row)
+                other = seen.setdefault(what, f"{method.name} of {scan}")
+                if other != f"{method.name} of {scan}":
+                    raise SettingsError(
+                        f"--measures {part.name}: expected results of its own for each scan, found "
+                        f"the same for {other} and {method.name} of {scan}: name a pattern that "
+                        "tells them apart, such as DIR/{method}/{subject}/{scanner}"
+                    )
+
+
 def strangers(
     parts: Sequence[Part], places: Mapping[str, str], methods: Sequence[Part], cohort: Cohort
 ) -> list[str]:

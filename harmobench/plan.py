@@ -357,7 +357,8 @@ class _Planner:
         files = {role: str(path) for role, path in source.files.items()}
         hashes = {role: hash_once(path) for role, path in source.files.items()}
         args = {**where, "files": files, "row": source.row, "space": ""}
-        return self.add("measure", {}, args, tool.identity, hashes, source.row)
+        who = [where["method"], where["subject"], where["scanner"]]
+        return self.add("measure", {}, args, tool.identity, hashes, source.row, who)
 
     def regions(self, scan: tuple[str, str], space: str) -> str:
         """Region labels of the atlas where a scan's measures are taken."""

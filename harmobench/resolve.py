@@ -13,7 +13,12 @@ from harmobench.cohort import Cohort, Progress
 from harmobench.errors import SettingsError, nearest
 from harmobench.job import Job, Options
 from harmobench.manifest import doubtful_columns, read_cohort
-from harmobench.measures import choose_morphometry, strangers, with_structures
+from harmobench.measures import (
+    choose_morphometry,
+    refuse_shared,
+    strangers,
+    with_structures,
+)
 from harmobench.parts import Part
 from harmobench.place import hashed, place, ways_back
 from harmobench.provenance import environment, kernel_digest
@@ -53,6 +58,7 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
     native = ways_back(cohort, progress)
     atlas, contrast = place(options.atlas, cohort, progress)
     morphometry = with_structures(tools, atlas, options, notes)
+    refuse_shared(morphometry, places, methods, cohort)
     notes += strangers(morphometry, places, methods, cohort)
     target = _target(options.target, methods, cohort, contrast)
     group = _group(options.group, cohort, notes)

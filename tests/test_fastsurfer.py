@@ -59,7 +59,7 @@ EXPECTED = {
 def test_reads_both_pipelines(stats):
     assert measures(stats) == EXPECTED
     tool: FinishedMorphometry = FastSurfer()
-    assert {name: units for name, (_, units) in EXPECTED.items()} == tool.structures(None)
+    assert {name: units for name, (_, units) in EXPECTED.items()} == tool.structures(())
     place = str(stats.parents[1])
     assert tool.find(place, "raw", "02", "GE") is None
     assert tool.unknown(place, []) == ["raw_01_GE"]

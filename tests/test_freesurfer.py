@@ -4,9 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from harmobench.errors import MeasurementError
 from harmobench.interface import FinishedMorphometry, Source
+from harmobench.tools import pattern
 from harmobench.tools.freesurfer import FreeSurfer
 from harmobench.tools.stats import read_stats
 
@@ -72,8 +75,8 @@ def test_sums_the_hemispheres(subject):
     assert found["hippocampus"] == (pytest.approx(8.7221), "ml")
     assert found["amygdala"] == (pytest.approx(3.3100), "ml")
     tool: FinishedMorphometry = FreeSurfer()
-    assert list(found) == list(tool.structures(None))
-    assert {name: units for name, (_, units) in found.items()} == tool.structures(None)
+    assert list(found) == list(tool.structures(()))
+    assert {name: units for name, (_, units) in found.items()} == tool.structures(())
     assert tool.reference.doi
 
 
@@ -252,6 +255,37 @@ def test_something_else_under_the_name_is_refused(subject):
     (subject / "aseg.stats").write_bytes(bytes(range(256)) * 20)
     with pytest.raises(MeasurementError, match="ColHeaders"):
         measures(subject)
+
+
+NAMES = st.text(min_size=1, max_size=12)
+
+
+@given(NAMES, NAMES, NAMES)
+@settings(deadline=None, max_examples=50)
+def test_every_scans_name_fits_the_pattern_and_holds_its_names(method, subject, scanner):
+    for text in (pattern.DEFAULT, "sub-{subject}.{scanner}+{method}"):
+        name = pattern.fill(text, method, subject, scanner)
+        assert pattern.matches(text, name)
+        assert all(part in name for part in (method, subject, scanner))
+    assert (
+        pattern.fill(pattern.DEFAULT, method, subject, scanner) == f"{method}_{subject}_{scanner}"
+    )
+
+
+@given(st.sampled_from(FILES), st.floats(0, 1, exclude_max=True))
+@settings(
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_cut_gives_other_numbers(subject, name, share):
+    path = subject / name
+    before, whole = measures(subject), path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    try:
+        with pytest.raises(MeasurementError, match=re.escape(name)):
+            measures(subject)
+    finally:
+        path.write_bytes(whole)
+    assert measures(subject) == before
 
 
 # Read in the files by a person: left and right thickness of the entorhinal and inferior temporal

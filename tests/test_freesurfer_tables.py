@@ -68,7 +68,7 @@ def test_finds_cells_whatever_parts_them(tmp_path, delimiter):
     second = measures(place, "raw", "01", "Siemens")
     assert second["hippocampus"] == (pytest.approx(8.7508), "ml")
     tool: FinishedMorphometry = FreeSurferTables()
-    assert list(tool.structures(None)) == list(FIRST)
+    assert list(tool.structures(())) == list(FIRST)
 
 
 def test_source_names_tables_and_row(folder):
@@ -216,6 +216,6 @@ def test_biomarkers_map_to_columns(folder):
     tool = FreeSurferTables((own,))
     (found,) = tool.measure(tool.find(str(folder), "raw", "01", "GE"))
     assert (found.structure, found.value, found.units) == ("gray", pytest.approx(14.0), "ml")
-    assert tool.structures(None) == {"gray": "ml"}
+    assert tool.structures(()) == {"gray": "ml"}
     with pytest.raises(SettingsError, match=r"biomarker gray: expected a file such as aseg\.stats"):
-        FreeSurferTables((own | {"column": "volume"},)).structures(None)
+        FreeSurferTables((own | {"column": "volume"},)).structures(())

@@ -102,6 +102,8 @@ def test_version_from_what_fast_prints(tmp_path, banner, version):
 def test_version_beside_the_program_on_path(tmp_path, fsldir, monkeypatch):
     monkeypatch.setenv("PATH", f"{fsldir / 'share' / 'fsl' / 'bin'}:/usr/bin:/bin")
     assert FAST().version() == "FSL FAST 6.0.3:b862cdd5"
+    monkeypatch.setenv("FSLDIR", "/nowhere")  # what runs counts, not what is named
+    assert FAST().version() == "FSL FAST 6.0.3:b862cdd5"
 
 
 def test_behind_a_container(tmp_path, context):
@@ -195,6 +197,17 @@ def test_values_a_little_off_are_clipped_and_the_background_is_zero(tmp_path):
     maps = fsl.exchange.read_maps({"csf": tmp_path / "out_pve_0"}, brain, "FSL FAST")
     assert set(np.unique(maps["csf"])) == {0, 1}
     assert (maps["csf"] > 0).sum() == brain.sum() - 1
+
+
+def test_a_map_whose_checksum_does_not_fit(tmp_path):
+    brain = np.ones((40, 40, 40), bool)  # so large that nibabel stops before the end
+    path = tmp_path / "out_pve_0.nii.gz"
+    write_image(path, brain.astype(np.float32), fake.Grid.make(brain.shape, np.eye(4)))
+    data = bytearray(path.read_bytes())
+    data[-8] ^= 1  # the first byte of the checksum, behind the last voxel
+    path.write_bytes(data)
+    with pytest.raises(MeasurementError, match=r"found a damaged or truncated out_pve_0.nii.gz"):
+        fsl.exchange.read_maps({"csf": tmp_path / "out_pve_0"}, brain, "FSL FAST")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ folds = 4
 workers = 3
 preset = "quick"
 group = "group:low,high"
-freesurfer = "fs"
+measures = ["freesurfer=fs/{subject}", "atlas-roi"]
+biomarkers = "b.toml"
 precomputed = ["haca3=out/{subject}_{scanner}.nii.gz"]
 
 [set.ravel]
@@ -62,7 +63,8 @@ def test_a_file_alone_says_all(tmp_path: Path) -> None:
         workers=3,
         preset="quick",
         group="group:low,high",
-        freesurfer=tmp_path / "fs",
+        measures=(f"freesurfer={tmp_path}/fs/{{subject}}", "atlas-roi"),
+        biomarkers=tmp_path / "b.toml",
         precomputed=(f"haca3={tmp_path}/out/{{subject}}_{{scanner}}.nii.gz",),
         set=("ravel.k=2", 'ssim.map="none"'),
     )
@@ -137,7 +139,7 @@ def test_an_unknown_option_proposes_the_nearest(tmp_path: Path) -> None:
         ("group = false", "group", "str"),
         ("cohort = 3", "cohort", "str"),
         ("target = 2024-01-01", "target", "str"),
-        ("freesurfer = 1", "freesurfer", "str"),
+        ("biomarkers = 1", "biomarkers", "str"),
     ],
 )
 def test_a_value_of_another_type_is_refused(

@@ -124,7 +124,7 @@ def job_of(image: Path, **changes: Any) -> Job:
         "target": "A",
         "group": {"column": "group", "first": "high", "second": "low"},
         "covariates": ("age",),
-        "freesurfer": None,
+        "places": {},
         "native": False,
         "environment": {"numpy": "2"},
         "kernel": "kernel",
@@ -689,5 +689,5 @@ def test_what_cannot_be_measured_is_a_gap_that_says_what_to_do(image: Path) -> N
         "thickness": scans,
     }
     assert "--segmenters" in gaps["sizes"][0]
-    assert "--freesurfer" in gaps["thickness"][0]
+    assert "--measures" in gaps["thickness"][0]
     assert {task.args["metric"] for task in plan.of_kind("score")} == {"auroc"}

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harmobench.atlas import builtin_atlas
 from harmobench.errors import MeasurementError, SettingsError
 from harmobench.imaging.volume import Grid, read_grid, read_voxels, write_image
 from harmobench.interface import Context, Morphometry, Scan
@@ -129,16 +128,11 @@ def home(tmp_path, monkeypatch):
     return home
 
 
-@pytest.fixture(scope="module")
-def atlas(tmp_path_factory):
-    return builtin_atlas(tmp_path_factory.mktemp("atlas"))
-
-
 @pytest.fixture(params=["scratch", "scratch é with spaces"])
-def context(request, tmp_path, atlas):
+def context(request, tmp_path):
     scratch = tmp_path / request.param
     scratch.mkdir()
-    return Context(seed=0, atlas=atlas, scratch=scratch, threads=3, log=tmp_path / "log.txt")
+    return Context(seed=0, atlas=None, scratch=scratch, threads=3, log=tmp_path / "log.txt")
 
 
 @pytest.fixture
@@ -160,7 +154,7 @@ def test_stages_and_copies_in_order(home, context, scan, tmp_path):
         "hippocampus": (pytest.approx(8.7221), "ml"),
         "amygdala": (pytest.approx(3.3100), "ml"),
     }
-    assert {name: units for name, (_, units) in found.items()} == tool.structures(None)
+    assert {name: units for name, (_, units) in found.items()} == tool.structures(())
     lines = (tmp_path / "trace").read_text().splitlines()
     directives = [
         [word for word in line.split() if word.startswith("-") and len(word) > 3] for line in lines
@@ -183,7 +177,7 @@ def test_same_measures_as_the_import_of_that_folder(home, context, scan, tmp_pat
     assert list(made) == list(FreeSurfer().measure(imported))
 
 
-def test_the_image_goes_in_as_it_is(home, context, scan, tmp_path, monkeypatch):
+def test_the_image_goes_in_as_it_is(home, context, scan, tmp_path):
     copy = tmp_path / "copy.nii.gz"
     program = home / "bin" / "recon-all"
     spy = f'if "-i" in words: shutil.copy(after("-i"), {str(copy)!r})\nif "-i" in words:'
@@ -192,7 +186,7 @@ def test_the_image_goes_in_as_it_is(home, context, scan, tmp_path, monkeypatch):
     program.write_text(text.replace('if "-i" in words:', spy))
     list(ReconAll(home=str(home)).measure(scan, context))
     np.testing.assert_array_equal(read_voxels(copy), scan.voxels())
-    assert read_grid(copy) == GRID
+    assert read_grid(copy).matches(GRID)
 
 
 def test_the_log_keeps_what_was_printed_and_the_stats(home, context, scan):
@@ -234,14 +228,14 @@ def test_stats_cut_short_are_no_success(home, context, scan, tmp_path):
 
 def test_the_minutes_are_those_of_all_stages(home, context, scan, monkeypatch):
     monkeypatch.setenv("MODE", "-autorecon2=sleep")
-    with pytest.raises(MeasurementError, match="recon-all to end within .* minutes"):
+    with pytest.raises(MeasurementError, match=r"recon-all to end within .* minutes"):
         ReconAll(home=str(home), minutes=0.05).measure(scan, context)
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), "long", True])
 def test_minutes_are_checked(minutes):
     with pytest.raises(SettingsError, match="minutes: expected a number above 0"):
-        ReconAll(minutes=minutes).structures(None)
+        ReconAll(minutes=minutes).structures(())
 
 
 def test_home_may_come_from_the_environment(home, context, scan, monkeypatch):

@@ -47,7 +47,7 @@ def test_reads_the_two_volumes(path):
     assert measures(path, "raw", "01", "GE") == FIRST
     assert measures(path, "raw", "01", "Siemens")["amygdala"] == (pytest.approx(3.3311), "ml")
     tool: FinishedMorphometry = SynthSeg()
-    assert tool.structures(None) == {"hippocampus": "ml", "amygdala": "ml"}
+    assert tool.structures(()) == {"hippocampus": "ml", "amygdala": "ml"}
     assert tool.find(str(path), *SCANS[0]) == Source({"volumes.csv": path}, "raw_01_GE")
     assert tool.find(str(path), "ravel", "01", "GE") is None
     assert tool.unknown(str(path), SCANS) == []
@@ -88,7 +88,7 @@ def test_cortical_volumes_when_asked(path):
     own = {"name": "entorhinal_volume", "file": "synthseg", "row": "ctx-{hemi}-entorhinal"}
     own |= {"column": "volume", "units": "ml"}
     tool = SynthSeg((own,))
-    assert tool.structures(None) == {"entorhinal_volume": "ml"}
+    assert tool.structures(()) == {"entorhinal_volume": "ml"}
     found = measures(path, "raw", "01", "GE", tool=tool)
     assert found == {"entorhinal_volume": (pytest.approx(4.158), "ml")}
 
@@ -100,7 +100,7 @@ def test_cortical_volumes_when_asked(path):
 def test_what_synthseg_has_not_is_refused(change):
     own = {"name": "x", "file": "synthseg", "row": "csf", "column": "volume", "units": "ml"}
     with pytest.raises(SettingsError, match="biomarker x: expected file = 'synthseg'"):
-        SynthSeg((own | change,)).structures(None)
+        SynthSeg((own | change,)).structures(())
 
 
 @pytest.mark.parametrize(

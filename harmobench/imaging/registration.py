@@ -22,6 +22,7 @@ from harmobench.imaging.warp import RAS_TO_LPS, read_field
 
 SHEAR = 1e-3  # the cosine between two axes: more cannot be told to ITK
 STEP = 1 / 1024  # mm: fields are rounded to it, so that they pack to a third
+SEARCH_MM = 4.0
 SEARCH_DEGREES = 45.0  # between the starts of a registration that went astray
 DARK = 0.05  # of the brain's median: N4 takes logarithms, in which empty voxels outweigh all others
 
@@ -122,13 +123,12 @@ def register(
         start = None
         if search:
             start = ants.affine_initializer(
-                template,
-                native,
+                at_spacing(template, SEARCH_MM),
+                at_spacing(native, SEARCH_MM),
                 search_factor=SEARCH_DEGREES,
                 radian_fraction=1.0,
-                use_principal_axis=False,
+                use_principal_axis=True,
                 local_search_iterations=10,
-                mask=within,
                 txfn=str(folder / "start.mat"),
             )
         found = ants.registration(

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGE = "quality.html"
-AXES = ("sagittal", "coronal", "axial")
 WHITE = 99.5  # percentile of the brain that is drawn white
 BRAIN_EDGE, WM_EDGE = "#e69f00", "#56b4e9"  # Okabe and Ito, 2008
 SHOWN = ("correlation", "overlap", "round_trip", "stretch", "bias")
@@ -57,7 +56,7 @@ def write_page(folder: Path, made: Made, atlas: Atlas, progress: Progress) -> Pa
 
 def _shown(row: Row, name: str) -> str:
     value = getattr(row.measured, name)
-    return "n/a" if value is None else f"{value:.3g}"
+    return "n/a" if value is None else f"{value:.3f}"
 
 
 def _overlay(voxels: FloatArray, atlas: Atlas) -> Figure:
@@ -65,7 +64,9 @@ def _overlay(voxels: FloatArray, atlas: Atlas) -> Figure:
     from matplotlib.figure import Figure
 
     brain, wm = atlas.brain(), atlas.tissue("wm")
-    middle = [int(np.median(index)) for index in np.nonzero(brain)]
+    # the sagittal slice lies beside the midline, which shows little cortex
+    places = zip(np.nonzero(brain), (35, 50, 50), strict=True)
+    middle = [int(np.percentile(index, share)) for index, share in places]
     figure = Figure(figsize=(9, 3.2), facecolor="black", layout="constrained")
     white = float(np.percentile(voxels[brain], WHITE))
     for axis, panel in enumerate(figure.subplots(1, 3)):

@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from harmobench.atlas import Atlas
 from harmobench.interface import Measure, Reference, Source
 from harmobench.tools.biomarkers import Plain, biomarkers_of, paper_four, units_of
 from harmobench.tools.freesurfer import check_subjects, subject_folder, unknown_subjects
@@ -52,7 +51,7 @@ class FastSurfer:
         key="henschel2020fastsurfer",
     )
 
-    def structures(self, atlas: Atlas | None) -> Mapping[str, str]:
+    def structures(self, regions: Collection[str]) -> Mapping[str, str]:
         """Units of each biomarker."""
         return units_of(self.biomarkers)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from harmobench.atlas import Atlas
 from harmobench.interface import Measure, Reference, Source
 from harmobench.tools import pattern
 from harmobench.tools.biomarkers import FREESURFER, Plain, biomarkers_of, units_of
@@ -51,7 +50,7 @@ class FreeSurfer:
     reads: ClassVar[Literal["files"]] = "files"
     reference: ClassVar[Reference] = FISCHL_2012
 
-    def structures(self, atlas: Atlas | None) -> Mapping[str, str]:
+    def structures(self, regions: Collection[str]) -> Mapping[str, str]:
         """Units of each biomarker."""
         return units_of(self.biomarkers)
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from harmobench.atlas import Atlas
 from harmobench.errors import MeasurementError, SettingsError
 from harmobench.interface import Measure, Reference, Source
 from harmobench.tools import pattern
@@ -47,7 +46,7 @@ class FreeSurferTables:
     reads: ClassVar[Literal["files"]] = "files"
     reference: ClassVar[Reference] = FISCHL_2012
 
-    def structures(self, atlas: Atlas | None) -> Mapping[str, str]:
+    def structures(self, regions: Collection[str]) -> Mapping[str, str]:
         """Units of each biomarker."""
         self._cells()
         return units_of(self.biomarkers)

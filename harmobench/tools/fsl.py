@@ -22,6 +22,7 @@ from harmobench.tools import exchange, program
 NAME = "FSL FAST"
 OWNER = "fsl-fast"  # the name under which its parameters are set
 PLACES = ("bin", "share/fsl/bin")  # of FSL's programs, in its folder
+VERSION_FILE = "etc/fslversion"  # in its folder
 # every FSL program's usage begins so: "Part of FSL (ID: 6.0.3:b862cdd5)", once "(build 509)"
 USAGE = re.compile(r"Part of FSL \((?:ID:|build)\s*([\w.][^)\s]*)\s*\)")
 
@@ -51,6 +52,7 @@ class FAST:
     posterior: bool = False
     minutes: float = 30
 
+    aside: ClassVar[tuple[str, ...]] = ("prefix", "fsldir", "minutes")
     reference: ClassVar[Reference] = Reference(
         title="Segmentation of brain MR images through a hidden Markov random field model and the "
         "expectation-maximization algorithm",
@@ -79,15 +81,17 @@ class FAST:
         )
 
     def version(self) -> str:
-        """Return FSL's version, from its folder or from what fast prints."""
-        folder = self._folder()
-        if folder is not None and not self.prefix:
-            file = folder / "etc" / "fslversion"
-            words = file.read_text(encoding="utf-8", errors="replace").split() if _is(file) else []
-            if words:
-                return f"{NAME} {words[0]}"
+        """Return FSL's version, from the folder that fast is in or from what it prints."""
+        home = None if self.prefix else _home(self._program())
+        if home is not None:
+            words = (home / VERSION_FILE).read_text(encoding="utf-8", errors="replace").split()
+            return f"{NAME} {words[0]}" if words else f"{NAME}, version unknown"
         found = USAGE.search(program.ask([self._program() or "fast"], prefix=self.prefix))
         return f"{NAME} {found[1]}" if found else f"{NAME}, version unknown"
+
+    def where(self) -> str:
+        """Return where it was found."""
+        return f"behind {self.prefix}" if self.prefix else str(self._program())
 
     def segment(self, scan: Scan, context: Context) -> Mapping[str, FloatArray]:
         """Partial volume (or posterior probability) of csf, gm and wm.
@@ -132,9 +136,7 @@ class FAST:
             return None
         if os.environ.get("FSLDIR"):
             return Path(os.environ["FSLDIR"])
-        found = program.find("fast")
-        parents = Path(found).resolve().parents if found else ()
-        return next((p for p in parents if _is(p / "etc" / "fslversion")), None)
+        return _home(program.find("fast"))
 
     def _program(self) -> str | None:
         folder = self._folder()
@@ -162,8 +164,8 @@ class FAST:
         return {"FSLOUTPUTTYPE": "NIFTI_GZ", **home}
 
 
-def _is(file: Path) -> bool:
-    try:
-        return file.is_file()
-    except OSError:  # a folder that may not be searched
-        return False
+def _home(fast: str | None) -> Path | None:
+    """Folder of the FSL that a program belongs to; None where that is not known."""
+    path = Path(fast or "/")
+    parents = (*path.parents, *path.resolve().parents)
+    return next((p for p in parents if os.access(p / VERSION_FILE, os.R_OK)), None)

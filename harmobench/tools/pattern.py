@@ -31,7 +31,7 @@ def matches(pattern: str, name: str) -> bool:
     """
     parts = _BRACES.split(pattern)  # fixed text and field names in turn
     fixed = [re.escape(part) if i % 2 == 0 else "(.+)" for i, part in enumerate(parts)]
-    return re.fullmatch("".join(fixed), name) is not None
+    return re.fullmatch("".join(fixed), name, flags=re.DOTALL) is not None
 
 
 def fault(text: str) -> str | None:

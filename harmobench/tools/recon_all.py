@@ -13,8 +13,8 @@ themselves, and the files that the two left-out steps would have written are cop
    outside the brain, as the image is.
 5. ``recon-all -autorecon2 -autorecon3`` does the rest, and writes the stats files.
 
-Step 4 is what FreeSurfer's own documentation advises for stripped images, and step 2 is its
-counterpart. -talairach corrects bias in a copy of its own, from which it takes the transform alone.
+Both copies are in common use for such images. -talairach corrects bias in a copy of its own, from
+which it takes the transform alone.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from harmobench import limits
-from harmobench.atlas import Atlas
 from harmobench.errors import MeasurementError
 from harmobench.imaging.volume import write_image
 from harmobench.interface import Context, Measure, Reference, Scan
@@ -61,6 +60,8 @@ class ReconAll:
         FreeSurfer's folder; $FREESURFER_HOME where empty.
     minutes
         After so long recon-all is stopped, all its stages taken together.
+    flags
+        More flags for recon-all, such as "-notal-check -parallel".
     biomarkers
         What to read, as of the import of finished subjects.
     """
@@ -68,8 +69,10 @@ class ReconAll:
     prefix: str = ""
     home: str = ""
     minutes: float = 1440.0
+    flags: str = ""
     biomarkers: Plain = FREESURFER
 
+    aside: ClassVar[tuple[str, ...]] = ("prefix", "home", "minutes")
     reads: ClassVar[Literal["image"]] = "image"
     reference: ClassVar[Reference] = FISCHL_2012
 
@@ -101,7 +104,11 @@ class ReconAll:
             text = self._run(folder, ("-version",), minutes=5)
         return text.strip().splitlines()[-1] if text.strip() else NAME
 
-    def structures(self, atlas: Atlas | None) -> Mapping[str, str]:
+    def where(self) -> str:
+        """Return where recon-all was found."""
+        return f"behind {self.prefix}" if self.prefix else str(self._found())
+
+    def structures(self, regions: Collection[str]) -> Mapping[str, str]:
         """Units of each biomarker.
 
         Raises
@@ -146,7 +153,8 @@ class ReconAll:
         end = time.monotonic() + 60 * self.minutes
         for done, (steps, source, copies) in enumerate(stages):
             context.progress(done, len(stages), f"recon-all {' '.join(steps[-2:])}")
-            words = ("-s", SUBJECT, "-sd", str(folder), *steps, "-openmp", str(context.threads))
+            words = ["-s", SUBJECT, "-sd", str(folder), *steps, *shlex.split(self.flags)]
+            words += ["-openmp", str(context.threads)]
             left = (end - time.monotonic()) / 60
             self._run(folder, words, minutes=max(left, 1e-3), log=context.log)
             _refuse_error(folder / SUBJECT)
@@ -155,7 +163,7 @@ class ReconAll:
         context.progress(len(stages), len(stages), "recon-all")
 
     def _run(
-        self, folder: Path, words: tuple[str, ...], *, minutes: float, log: Path | None = None
+        self, folder: Path, words: Sequence[str], *, minutes: float, log: Path | None = None
     ) -> str:
         command = [NAME if self.prefix else str(self._launcher(folder)), *words]
         return program.run(command, folder, minutes=minutes, prefix=self.prefix, log=log)

@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from harmobench import limits
 from harmobench.errors import MeasurementError, SettingsError
 from harmobench.imaging.volume import FloatArray, write_image
 from harmobench.interface import Context, Reference, Scan
-from harmobench.tools import exchange, program, spm_batch
+from harmobench.tools import exchange, program, spm_batch, spm_find
+from harmobench.tools.spm_find import NAME, OWNER, RUNNERS, Installed
 
-NAME = "SPM12"
-OWNER = "spm12"  # the name under which its parameters are set
-RUNNERS = ("standalone", "matlab", "octave")
 SCRIPT = "harmobench_spm12"  # a name that MATLAB can call
 MAPS = {"csf": "c3t1", "gm": "c1t1", "wm": "c2t1"}  # SPM's order is GM, WM, CSF
-RELEASE = re.compile(r"Version\s+(\S+)\s+\((SPM\d+)\)")  # in Contents.m
-BANNER = re.compile(r"(SPM\d+)(?:, version | \()([\w.]+)")  # what standalone ones print
-
-
-class Installed(NamedTuple):
-    """An SPM12 that can be run.
-
-    Attributes
-    ----------
-    runner
-        "standalone", "matlab" or "octave".
-    program
-        What runs it.
-    home
-        Its folder; empty where it is not known.
-    mcr
-        Folder of the MATLAB runtime, for a standalone one.
-    """
-
-    runner: str
-    program: str
-    home: str
-    mcr: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +53,7 @@ class SPM12:
     biasfwhm: float = 0
     minutes: float = 60
 
+    aside: ClassVar[tuple[str, ...]] = ("prefix", "runner", "home", "mcr", "minutes")
     reference: ClassVar[Reference] = Reference(
         title="Unified segmentation",
         authors="Ashburner, J. and Friston, K. J.",
@@ -105,8 +79,14 @@ class SPM12:
         found = self._look()
         if isinstance(found, str):
             return f"{NAME}, version unknown"
-        name, release = _release(found, self.prefix)
+        name, release = spm_find.release(found, self.prefix)
         return f"{name}, version {release} ({found.runner})"
+
+    def where(self) -> str:
+        """Return where it was found."""
+        found = self._look()
+        place = found if isinstance(found, str) else found.program
+        return f"behind {self.prefix}" if self.prefix else place
 
     def segment(self, scan: Scan, context: Context) -> Mapping[str, FloatArray]:
         """Posterior probability of csf, gm and wm.
@@ -177,81 +157,8 @@ class SPM12:
             )
 
     def _look(self) -> Installed | str:
-        """Find SPM12; else say what was looked for, where, and what to set."""
         self._check()
-        missing = []
-        for runner in RUNNERS if self.runner == "auto" else (self.runner,):
-            found = self._standalone() if runner == "standalone" else self._interpreted(runner)
-            if not isinstance(found, str):
-                return found
-            missing.append(f"{runner}: {found}")
-        return (
-            f"{NAME} was not found ({'; '.join(missing)}): install it, or set {OWNER}.home=DIR "
-            f"(and {OWNER}.mcr=DIR for a standalone one), or for a container "
-            f'{OWNER}.prefix="apptainer exec -B {{dir}} spm12.sif"'
-        )
-
-    def _folder(self, own: str, variable: str) -> str:
-        """Return a folder that the user named; a variable says nothing about a container."""
-        if self.prefix:
-            return own
-        return (
-            str(Path(own or os.environ.get(variable, "")).expanduser())
-            if (own or os.environ.get(variable))
-            else ""
-        )
-
-    def _standalone(self) -> Installed | str:
-        home, mcr = self._folder(self.home, "SPM12_HOME"), self._folder(self.mcr, "MCR_HOME")
-        name = "run_spm12.sh"
-        if self.prefix and home:
-            name = f"{home}/{name}"
-        places = [Path(home)] if home else []
-        found = program.find(name, places, self.prefix, on_path=not self.home)
-        if found is None:
-            return self._absent("run_spm12.sh", home)
-        if not mcr:
-            return f"no MATLAB runtime, neither {OWNER}.mcr nor the variable MCR_HOME is set"
-        if not self.prefix and not Path(mcr).is_dir():
-            return f"no MATLAB runtime, there is no folder {mcr}"
-        return Installed("standalone", found, home or str(Path(found).parent), mcr)
-
-    def _interpreted(self, runner: str) -> Installed | str:
-        home = self._folder(self.home, "SPM12_HOME")
-        found = program.find(runner, prefix=self.prefix)
-        if found is None:
-            return self._absent(runner, "")
-        if not self.prefix:
-            if not home:
-                return f"no folder of SPM12, neither {OWNER}.home nor SPM12_HOME is set"
-            for needed in ("spm.m", "tpm/TPM.nii"):
-                if not (Path(home) / needed).is_file():
-                    return f"no {needed} in {home}"
-        return Installed(runner, found, home)
-
-    def _absent(self, name: str, home: str) -> str:
-        if self.prefix:
-            return f"the prefix '{self.prefix}' begins with no program on PATH"
-        if home:
-            return f"no {name} in {home}" + ("" if self.home else " or on PATH")
-        return f"no {name} on PATH"
-
-
-def _release(found: Installed, prefix: str) -> tuple[str, str]:
-    """Name and release of an SPM; "unknown" where neither its folder nor itself tells."""
-    text = ""
-    if found.home and prefix:
-        text = program.ask(["cat", f"{found.home}/Contents.m"], prefix=prefix)
-    elif found.home and (Path(found.home) / "Contents.m").is_file():
-        text = (Path(found.home) / "Contents.m").read_text(encoding="utf-8", errors="replace")
-    release = RELEASE.search(text)
-    if release:
-        return release[2], release[1]
-    if found.runner == "standalone":  # its Contents.m lies packed until it first runs
-        banner = BANNER.search(program.ask([found.program, found.mcr, "--version"], prefix=prefix))
-        if banner:
-            return banner[1], banner[2]
-    return NAME, "unknown"
+        return spm_find.look(self.runner, self.home, self.mcr, self.prefix)
 
 
 def _environment(folder: Path, threads: int) -> dict[str, str]:

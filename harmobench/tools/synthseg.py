@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from harmobench.atlas import Atlas
 from harmobench.errors import MeasurementError, SettingsError
 from harmobench.interface import Measure, Reference, Source
 from harmobench.tools import pattern
@@ -56,7 +55,7 @@ class SynthSeg:
         key="billot2023synthseg",
     )
 
-    def structures(self, atlas: Atlas | None) -> Mapping[str, str]:
+    def structures(self, regions: Collection[str]) -> Mapping[str, str]:
         """Units of each biomarker.
 
         Raises
