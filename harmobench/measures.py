@@ -31,6 +31,8 @@ def choose_morphometry(options: Options) -> tuple[list[Part], dict[str, str]]:
     parts: list[Part] = []
     places: dict[str, str] = {}
     asked = options.measures or (BUILT_IN,)
+    if "none" in asked and len(asked) > 1:
+        raise SettingsError("--measures: expected none alone, found it beside others")
     for text in asked if asked != ("none",) else ():
         name, equals, place = text.partition("=")
         plugin = find("morphometry", name)

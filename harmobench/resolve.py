@@ -55,7 +55,7 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
     _check_parameters(methods, cohort)
     scans = tuple(hashed(scan) for scan in cohort.scans)
     _refuse_equal_images(scans)
-    native = ways_back(cohort, progress)
+    native = ways_back(cohort, notes, progress)
     atlas, contrast = place(options.atlas, cohort, progress)
     morphometry = with_structures(tools, atlas, options, notes)
     refuse_shared(morphometry, places, methods, cohort)

@@ -58,12 +58,6 @@ def write_manifest(path: Path, rows: list[dict[str, str]]) -> Path:
     return path
 
 
-def read_manifest(path: Path) -> list[dict[str, str]]:
-    """Read a manifest's rows."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
 @pytest.fixture(scope="session")
 def cohort_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a manifest of 4 subjects on 2 scanners at 6 mm; do not change it."""

@@ -91,3 +91,42 @@ def carry(
         voxels.astype(np.float32, copy=False), where, order=order, cval=outside
     )
     return np.asarray(carried, dtype=np.float32)
+
+
+def likeness(
+    voxels: FloatArray,
+    source: Grid,
+    field: FloatArray,
+    grid: Grid,
+    native: FloatArray,
+    step: int = 3,
+) -> float:
+    """Correlation of an image that a field brings to `grid` with the image that lies there.
+
+    Parameters
+    ----------
+    voxels
+        Image on `source`, 0 outside the brain.
+    source, grid
+        Where the image lies, and where the field and `native` lie.
+    field
+        Displacements (x, y, z, 3), mm in RAS axes, on `grid`.
+    native
+        Image on `grid`, 0 where it was not measured.
+    step
+        Every so many voxels along each axis are compared.
+
+    Returns
+    -------
+    float
+        Pearson's r over the voxels where both are not 0; 0 where there are none.
+    """
+    every = (slice(None, None, step),) * 3
+    scale = np.diag([step, step, step, 1.0])
+    coarse = Grid.make(field[every].shape[:3], grid.affine @ scale)
+    carried, there = carry(voxels, source, field[every], coarse), native[every]
+    both = (carried != 0) & (there != 0)
+    if np.count_nonzero(both) < 2:
+        return 0.0
+    r = float(np.corrcoef(carried[both], there[both])[0, 1])
+    return r if np.isfinite(r) else 0.0

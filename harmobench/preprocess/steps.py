@@ -22,7 +22,7 @@ from harmobench.imaging.volume import (
     read_voxels,
     write_image,
 )
-from harmobench.imaging.warp import carry, write_field
+from harmobench.imaging.warp import likeness, write_field
 from harmobench.preprocess.request import Native
 from harmobench.provenance import environment, source_digest
 from harmobench.store import hash_once, merkle, write_json
@@ -125,7 +125,7 @@ def do(run: Path, task: Task, folder: Path) -> None:
     moved, forward, inverse, search = found
     raw, correction = finish(moved, atlas, quality.tolerance)
     measured = _measured(raw, moved, correction, atlas, forward, search, args["skull"])
-    measured["round_trip"] = round_trip(raw, atlas, inverse, voxels, grid)
+    measured["round_trip"] = likeness(raw, atlas.grid, inverse, grid, voxels)
     write_image(folder / "image.nii.gz", raw, atlas.grid)
     write_field(folder / "forward.nii.gz", forward, atlas.grid)
     write_field(folder / "inverse.nii.gz", inverse, grid)
@@ -231,15 +231,3 @@ def jacobian(field: FloatArray, grid: Grid) -> FloatArray:
     slopes = by_voxel @ np.linalg.inv(grid.affine[:3, :3]).astype(np.float32)
     slopes += np.eye(3, dtype=np.float32)
     return np.asarray(np.linalg.det(slopes), dtype=np.float32)
-
-
-def round_trip(
-    raw: FloatArray, atlas: Atlas, inverse: FloatArray, voxels: FloatArray, grid: Grid
-) -> float:
-    """Correlation of a native image with RAW brought back to it, in the atlas's brain there."""
-    back = carry(raw, atlas.grid, inverse, grid)
-    inside = (carry(atlas.brain(), atlas.grid, inverse, grid, "nearest") > 0.5) & (voxels > 0)
-    if np.count_nonzero(inside) < 2:
-        return 0.0
-    r = float(np.corrcoef(back[inside], voxels[inside])[0, 1])
-    return r if np.isfinite(r) else 0.0
