@@ -57,7 +57,7 @@ def test_is_the_sum_of_probabilities_in_both_sides(tmp_path_factory, seed: int) 
 
 def test_a_region_that_is_not_in_the_image_is_refused(tmp_path: Path) -> None:
     given = scan(tmp_path, np.ones(SHAPE), np.ones(SHAPE))
-    with pytest.raises(MeasurementError, match="the region lost of atlas 'tiny'.*none of its vox"):
+    with pytest.raises(MeasurementError, match=r"the region lost of atlas 'tiny'.*none of its vox"):
         list(AtlasROI().measure(given, context(tmp_path, {"lost": (8, 9)})))
 
 

@@ -15,8 +15,8 @@ from harmobench.measures import choose_morphometry, refuse_shared, strangers, wi
 from harmobench.parts import Part
 
 STATS = {
-    "aseg.stats": "# ColHeaders Volume_mm3 StructName\n4000 Left-Hippocampus\n4100 Right-Hippocampus\n"
-    "1500 Left-Amygdala\n1600 Right-Amygdala\n",
+    "aseg.stats": "# ColHeaders Volume_mm3 StructName\n4000 Left-Hippocampus\n"
+    "4100 Right-Hippocampus\n1500 Left-Amygdala\n1600 Right-Amygdala\n",
     "lh.aparc.stats": "# ColHeaders StructName ThickAvg\nentorhinal 3.1\ninferiortemporal 2.8\n",
     "rh.aparc.stats": "# ColHeaders StructName ThickAvg\nentorhinal 3.2\ninferiortemporal 2.7\n",
 }
@@ -93,7 +93,7 @@ def test_an_atlas_without_regions(tmp_path: Path) -> None:
     notes: list[str] = []
     assert with_structures(parts, {"name": "bare", "regions": []}, options(), notes) == ()
     assert "atlas 'bare' has none" in notes[0]
-    with pytest.raises(AtlasError, match="add \\[regions\\] to its atlas.toml"):
+    with pytest.raises(AtlasError, match=r"add \[regions\] to its atlas.toml"):
         with_structures(parts, {"name": "bare", "regions": []}, options("atlas-roi"), notes)
 
 

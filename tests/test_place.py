@@ -22,7 +22,8 @@ def person(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw a native image, RAW in the template's space, and the way back between them."""
     rng = np.random.default_rng(seed)
     smooth = ndimage.gaussian_filter(rng.normal(size=SHAPE), 2)
-    native = (2 + smooth / smooth.std() * 0.5).astype(np.float32).clip(0.1)
+    native = np.zeros(SHAPE, np.float32)
+    native[4:-4, 4:-4, 4:-4] = (5 + smooth / smooth.std()).clip(1)[4:-4, 4:-4, 4:-4]
     shift = rng.uniform(2, 4, 3) * rng.choice([-1, 1], 3)
     field = np.broadcast_to(shift, (*SHAPE, 3)).astype(np.float32)
     raw = carry(native, GRID, -field, GRID)
@@ -90,8 +91,8 @@ def test_without_all_of_them_volumes_stay_in_template_space_and_it_is_said(tmp_p
 def test_likeness_is_that_of_every_voxel() -> None:
     native, raw, field = person(3)
     back = carry(raw, GRID, field, GRID)
-    both = (back != 0) & (native != 0)
+    both = (back != 0) & (native != 0)  # RAW has an edge that was interpolated, as real ones do
     every = np.corrcoef(back[both], native[both])[0, 1]
     assert likeness(raw, GRID, field, GRID, native, step=1) == pytest.approx(every, abs=1e-6)
-    assert likeness(raw, GRID, field, GRID, native, step=2) == pytest.approx(every, abs=0.02)
+    assert likeness(raw, GRID, field, GRID, native, step=2) == pytest.approx(every, abs=0.1)
     assert likeness(raw, GRID, field, GRID, native * 0) == 0.0

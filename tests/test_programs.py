@@ -60,5 +60,5 @@ def test_a_parameter_that_cannot_be_used_is_a_broken_tool_not_an_end() -> None:
 
 
 def test_a_wrong_form_is_refused() -> None:
-    with pytest.raises(SettingsError, match="NAME.PARAMETER=VALUE"):
+    with pytest.raises(SettingsError, match=r"NAME\.PARAMETER=VALUE"):
         look_for_all(("fsldir",), None)
