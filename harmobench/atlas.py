@@ -25,6 +25,7 @@ from harmobench.imaging.volume import (
 )
 
 BUILTIN = "builtin"
+WHOLE = 0.01  # a stored label may miss a whole number by so much
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def read_atlas(folder: Path) -> Atlas:
 
     `atlas.toml` has the keys name, space, template, mask, optionally reference; a table `tissues`
     with image, csf, gm, wm; optionally a table `regions` with image, and under `regions.labels`
-    a pair [left, right] of labels for each region. Files are relative to the folder.
+    a pair [left, right] of labels for each region (twice the same for one in the middle). Files are
+    relative to the folder.
 
     Raises
     ------
@@ -115,44 +117,88 @@ def read_atlas(folder: Path) -> Atlas:
             f"name such a folder, or '{BUILTIN}'"
         )
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise AtlasError(f"expected TOML in {path}, found a fault: {error}") from error
-    try:
-        atlas = _atlas(data, folder)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise AtlasError(
-            f"expected the keys name, space, template, mask and [tissues] image, csf, gm, wm "
-            f"in {path}, found a fault at {error}"
-        ) from error
+    atlas = _atlas(_Keys(data, path))
     for file in atlas.files:
         if not file.is_file():
-            raise AtlasError(f"{path} names {file.name}, found no such file in {folder}")
+            raise AtlasError(f"{path} names '{file.relative_to(folder)}', found no such file")
     return atlas
 
 
-def _atlas(data: Mapping[str, Any], folder: Path) -> Atlas:
-    tissues, regions = data["tissues"], data.get("regions")
+def _atlas(keys: _Keys) -> Atlas:
+    regions = keys.table("regions") if "regions" in keys.data else None
+    tissues = keys.table("tissues")
+    codes = {name: tissues.label(name, tissues.data.get(name)) for name in ("csf", "gm", "wm")}
+    if len(set(codes.values())) < len(codes):
+        raise AtlasError(f"{keys.path}, [tissues]: expected three codes, found {codes}")
     return Atlas(
-        name=str(data["name"]),
-        space=str(data["space"]),
-        reference=str(data.get("reference", "")),
-        template=folder / data["template"],
-        mask=folder / data["mask"],
-        tissues=folder / tissues["image"],
-        codes={name: _code(tissues[name]) for name in ("csf", "gm", "wm")},
-        regions=folder / regions["image"] if regions else None,
-        labels={
-            str(name): (int(left), int(right))
-            for name, (left, right) in (regions or {}).get("labels", {}).items()
-        },
+        name=keys.text("name"),
+        space=keys.text("space"),
+        reference=keys.text("reference") if keys.data.get("reference") else "",
+        template=keys.file("template"),
+        mask=keys.file("mask"),
+        tissues=tissues.file("image"),
+        codes=codes,
+        regions=regions.file("image") if regions else None,
+        labels=_region_labels(regions.table("labels")) if regions else {},
     )
 
 
-def _code(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{value!r}, which is no whole number")
-    return value
+def _region_labels(keys: _Keys) -> dict[str, tuple[int, int]]:
+    labels = {}
+    for name, sides in keys.data.items():
+        if not name.strip():
+            raise AtlasError(f"{keys.path}, {keys.where}: expected a region's name, found {name!r}")
+        if not isinstance(sides, list) or len(sides) != 2:
+            raise AtlasError(
+                f"{keys.path}, {keys.where}{name}: expected [left, right] labels, found {sides!r}"
+            )
+        left, right = (keys.label(name, side) for side in sides)
+        labels[name] = (left, right)
+    return labels
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """A table of an atlas.toml, read strictly."""
+
+    data: Mapping[str, Any]
+    path: Path
+    where: str = ""
+
+    def table(self, name: str) -> _Keys:
+        found = self._known(name)
+        if not isinstance(found, dict):
+            raise self._fault(name, "a table", found)
+        return _Keys(found, self.path, f"{self.where}{name}.")
+
+    def text(self, name: str) -> str:
+        found = self._known(name)
+        if not isinstance(found, str) or not found.strip():
+            raise self._fault(name, "a text", found)
+        return found
+
+    def file(self, name: str) -> Path:
+        return self.path.parent / self.text(name)
+
+    def label(self, name: str, value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise self._fault(name, "a whole number above 0", value)
+        return value
+
+    def _known(self, name: str) -> object:
+        if name not in self.data:
+            raise AtlasError(
+                f"{self.path}: expected the key {self.where}{name}, found "
+                f"{', '.join(self.data) or 'none'}"
+            )
+        return self.data[name]
+
+    def _fault(self, name: str, expected: str, found: object) -> AtlasError:
+        shown = "nothing" if found is None else repr(found)
+        return AtlasError(f"{self.path}, {self.where}{name}: expected {expected}, found {shown}")
 
 
 def bring_atlas(atlas: Atlas, grid: Grid, folder: Path) -> Atlas:
@@ -166,13 +212,12 @@ def bring_atlas(atlas: Atlas, grid: Grid, folder: Path) -> Atlas:
     AtlasError
         Nothing of the atlas's brain, or none of a tissue, lies on the grid.
     """
-    own = atlas.grid
     files = {"template": atlas.template, "mask": atlas.mask, "tissues": atlas.tissues}
     if atlas.regions is not None:
         files["regions"] = atlas.regions
     for name, path in files.items():
         label = name != "template"
-        voxels = _resample(path, own, grid, order=0 if label else 1)
+        voxels = _resample(name, path, atlas, grid)
         if name == "tissues":
             voxels = _recode(voxels, atlas.codes)
         _refuse_empty(name, voxels, atlas, grid)
@@ -181,10 +226,11 @@ def bring_atlas(atlas: Atlas, grid: Grid, folder: Path) -> Atlas:
     return read_atlas(folder)
 
 
-def _resample(path: Path, own: Grid, grid: Grid, order: int) -> FloatArray:
+def _resample(name: str, path: Path, atlas: Atlas, grid: Grid) -> FloatArray:
     import nibabel as nib
     from nibabel.processing import resample_from_to
 
+    own = atlas.grid
     voxels = read_voxels(path)
     found = read_grid(path)
     if not found.matches(own):
@@ -194,11 +240,36 @@ def _resample(path: Path, own: Grid, grid: Grid, order: int) -> FloatArray:
         )
     if not np.isfinite(voxels).all():
         raise AtlasError(f"expected finite voxels, found NaN or inf in {path}")
+    if name != "template":
+        voxels = _labels(name, voxels, path, atlas)
+    elif voxels.min() == voxels.max():
+        raise AtlasError(f"expected a T1 image, found the one value {voxels.min():g} in {path}")
     if own.matches(grid):
         return voxels
     image = nib.nifti1.Nifti1Image(voxels, own.affine)
+    order = 1 if name == "template" else 0
     out = resample_from_to(image, (grid.shape, grid.affine), order=order, cval=0.0)
     return np.asarray(out.dataobj, dtype=np.float32)
+
+
+def _labels(name: str, voxels: FloatArray, path: Path, atlas: Atlas) -> FloatArray:
+    """Whole labels of an atlas's image: 1 in the brain, codes of tissues, labels of regions."""
+    if name == "mask":
+        brain = (voxels >= 0.5).astype(np.float32)
+        if not brain.any():
+            raise AtlasError(f"expected a brain mask (1 inside), found an empty one in {path}")
+        return brain
+    whole = np.rint(voxels)
+    odd = np.abs(voxels - whole) > WHOLE
+    if odd.any():
+        raise AtlasError(
+            f"expected whole labels in {path}, found {float(voxels[odd][0]):g}: labels are made "
+            "without interpolation"
+        )
+    for tissue, code in atlas.codes.items() if name == "tissues" else ():
+        if not (whole == code).any():
+            raise AtlasError(f"expected voxels of {tissue} (code {code}) in {path}, found none")
+    return whole
 
 
 def _recode(labels: FloatArray, codes: Mapping[str, int]) -> FloatArray:
@@ -239,7 +310,9 @@ def _head(atlas: Atlas) -> list[tuple[str, str]]:
 def _quoted(text: str) -> str:
     import json
 
-    return json.dumps(text, ensure_ascii=False)  # a JSON string is a TOML basic string
+    return json.dumps(text, ensure_ascii=False).replace(
+        "\x7f", "\\u007f"
+    )  # a JSON string is a TOML basic string
 
 
 # Centres (mm, MNI) and semi-axes (mm) of ellipsoids about where each structure lies in ICBM152;

@@ -12,7 +12,8 @@ import numpy as np
 
 from harmobench.atlas import Atlas, bring_atlas
 from harmobench.cohort import TISSUES
-from harmobench.errors import AtlasError
+from harmobench.errors import AtlasError, SettingsError
+from harmobench.imaging.registration import shear_fault
 from harmobench.imaging.volume import read_labels
 
 if TYPE_CHECKING:
@@ -38,7 +39,13 @@ def check_atlas(own: Atlas, picture: Path | None = None) -> AtlasCheck:
     ------
     AtlasError
         It cannot be used: images on other grids, not finite, empty, or a region without voxels.
+    SettingsError
+        The picture is no .png, or its folder is not there.
     """
+    if picture is not None and (picture.suffix != ".png" or not picture.parent.is_dir()):
+        raise SettingsError(
+            f"--picture: expected a .png in a folder that is there, found {picture}"
+        )
     with tempfile.TemporaryDirectory(prefix="harmobench-") as scratch:
         atlas = bring_atlas(own, own.grid, Path(scratch))
         _refuse_missing(atlas, own)
@@ -97,12 +104,15 @@ def _doubts(atlas: Atlas) -> Iterator[str]:
             f"expected a brain of {BRAIN_ML[0]:.0f} to {BRAIN_ML[1]:.0f} ml, found {volume:.0f}: "
             "is the mask a brain's, and the voxel size right?"
         )
+    fault = shear_fault(atlas.grid)
+    if fault:
+        yield f"{fault} (nothing can be registered to it)"
     voxels = atlas.template_voxels()
-    gm, wm = (float(np.median(voxels[atlas.tissue(name)])) for name in ("gm", "wm"))
-    if wm <= gm:
+    csf, gm, wm = (float(np.median(voxels[atlas.tissue(name)])) for name in TISSUES)
+    if not csf < gm < wm:
         yield (
-            f"expected white matter brighter than grey in a T1 template, found medians of {wm:g} "
-            f"and {gm:g}: are the codes under [tissues] right?"
+            "expected CSF darker than grey matter, and that darker than white in a T1 template, "
+            f"found medians of {csf:g}, {gm:g} and {wm:g}: are the codes under [tissues] right?"
         )
     for name in TISSUES:
         tissue = atlas.tissue(name)
@@ -122,11 +132,14 @@ def _doubtful_regions(
     for name, sides in sorted(atlas.labels.items()):
         places = [np.stack(np.nonzero(labels == side)) for side in sides]
         left, right = (float(np.mean(axis @ place)) for place in places)
-        if left >= right:
+        if sides[0] != sides[1] and left >= right:
             yield (
                 f"region {name}: expected label {sides[0]} on the left and {sides[1]} on the "
                 "right, found them the other way round: swap them under [regions.labels]"
             )
+        for other, those in sorted(atlas.labels.items()):
+            if other > name and set(sides) & set(those):
+                yield f"regions {name} and {other} have a label in common"
         region = np.isin(labels, sides)
         outside = 1 - np.count_nonzero(region & brain) / np.count_nonzero(region)
         if outside > OUTSIDE:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,6 +42,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name the terminal cannot show
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's end is Ctrl-C
     try:
         _add_plugin_commands()
         app()
@@ -233,7 +235,10 @@ def preprocess_images(
     out: Annotated[Path, typer.Option(help="A new or empty folder, or an earlier one.")],
     atlas: Annotated[str, typer.Option(help="builtin, or an atlas folder.")] = "builtin",
     quality: Annotated[
-        str, typer.Option(help="paper, or quick: registered at 2 mm, to see that all works.")
+        str,
+        typer.Option(
+            help="paper: the paper's, at full resolution; quick: at 2 mm, to see that all works."
+        ),
     ] = "paper",
     skull: Annotated[
         str,

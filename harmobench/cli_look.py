@@ -115,6 +115,8 @@ def check_one_atlas(
         print(text)
     for text in found.doubts:
         print(f"doubtful: {text}")
+    if not found.doubts:
+        print("nothing doubtful")
     if picture is not None:
         print(f"picture: {picture}")
 

@@ -315,6 +315,7 @@ def _shown(part: Part) -> dict[str, Any]:
         "individual": part.individual,
         "parameters": dict(part.parameters),
         "config": part.config,
+        "version": part.version,
         "reference": dict(part.reference),
     }
 

@@ -328,6 +328,7 @@ def _grid_faults(grids: Sequence[tuple[int, Scan, Grid]]) -> list[str]:
         what = "shape" if grid.shape != usual.shape else "affine"
         faults.append(
             f"row {number}, column image: expected the grid of most scans ({usual}), found another "
-            f"{what} ({grid}) in {scan.image}: register every scan to the atlas's grid"
+            f"{what} ({grid}) in {scan.image}: register every scan to the atlas's grid, as "
+            "harmobench preprocess does"
         )
     return faults

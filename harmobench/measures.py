@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from harmobench.choose import parse_sets
@@ -69,11 +68,10 @@ def _place(name: str, place: str, tool: Any) -> str:
         raise SettingsError(
             f"--measures: expected {name}=PLACE, where its results stand, found '{name}' alone"
         )
-    absolute = str(Path(place).absolute())
-    fault = tool.check_place(absolute)
+    fault = tool.check_place(place)
     if fault is not None:
         raise SettingsError(f"--measures {name}: {fault}")
-    return absolute
+    return place
 
 
 def with_structures(

@@ -53,7 +53,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise SettingsError(f"--config: expected a TOML file, found none at {path}")
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"--config: expected TOML in {path}, found a fault: {error}") from error
     known = {field.name for field in fields(Options)}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harmobench.choose import parse_sets
-from harmobench.errors import HarmobenchError
+from harmobench.errors import PluginError, SettingsError, nearest
 from harmobench.options import sets_of
 from harmobench.registry import Plugin, build, plugins
 
@@ -32,6 +32,11 @@ def look_for_all(sets: tuple[str, ...], config: Path | None) -> dict[str, list[L
         to do.
     """
     parameters = parse_sets((*sets_of(config), *sets))
+    known = [*plugins("segmenters"), *plugins("morphometry")]
+    for name in parameters if config is None else ():
+        if name not in known:
+            hint = nearest(name, known)
+            raise SettingsError(f"--set: '{name}' neither segments nor measures{hint}")
     found: dict[str, list[Line]] = {SEGMENTERS: [], MEASURING: [], READING: []}
     for kind in ("segmenters", "morphometry"):
         for name, plugin in plugins(kind).items():
@@ -52,5 +57,5 @@ def _look_for(plugin: Plugin, parameters: Mapping[str, Any]) -> tuple[str, Line]
             return heading, (plugin.name, "missing", missing)
         where = f", {tool.where()}" if hasattr(tool, "where") else ""
         return heading, (plugin.name, "ready", f"{tool.version()}{where}")
-    except HarmobenchError as error:
+    except PluginError as error:
         return heading, (plugin.name, "broken", str(error))

@@ -324,7 +324,7 @@ def _cluster(count: int, gpu: bool) -> Any:
             "memory_limit": 0,
             "resources": resources,
             "host": "127.0.0.1",
-            "silence_logs": 40,
+            "silence_logs": 50,  # what fails is told by the task itself
             "dashboard": False,
             "dashboard_address": "127.0.0.1:0",
         }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harmobench.runner import Outcome
     from harmobench.task import Task
 
+TOLD = 10
 WORDS = {
     "preprocess": "preprocessing",
     "space": "bringing the atlas",
@@ -92,6 +93,8 @@ class Bars(Quiet):
         )
         self.kinds: dict[str, TaskID] = {}
         self.stepping: TaskID | None = None
+        self.totals: Counter[str] = Counter()
+        self.ended: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         """Start the display."""
@@ -124,16 +127,27 @@ class Bars(Quiet):
             self.say(f"{len(finished)} of {total} tasks are finished already and are not repeated")
         counts = Counter(task.kind for task in plan.tasks.values())
         there = Counter(plan.tasks[key].kind for key in finished)
+        self.totals, self.ended = counts, there.copy()
         for kind in (kind for kind in WORDS if counts[kind]):
             total = counts[kind]
             self.kinds[kind] = self.bars.add_task(
                 WORDS[kind], total=total, completed=there[kind], what=""
             )
 
+    def tell(self, kind: str) -> None:
+        """Say how many of a kind are done, ten times at most: a log file shows no bars."""
+        self.ended[kind] += 1
+        total = self.totals[kind]
+        before, now = ((done * TOLD) // total for done in (self.ended[kind] - 1, self.ended[kind]))
+        if now > before:
+            self.say(f"{WORDS.get(kind, kind)}: {self.ended[kind]} of {total}")
+
     def task(self, task: Task, outcome: Outcome) -> None:
         """Advance the bar of this kind, and say what failed."""
         for text in news(task, outcome):
             self.say(text)
+        if not self.console.is_terminal:
+            self.tell(task.kind)
         if task.kind in self.kinds:
             label = task.label.partition(" ")[2]
             self.bars.update(self.kinds[task.kind], advance=1, what=label[:48])

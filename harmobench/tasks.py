@@ -374,20 +374,23 @@ def regions(work: Work) -> None:
 def measure(work: Work) -> None:
     """Measure regions of one scan, or read what was measured before."""
     part = work.job.part("morphometry", work.args["tool"])
-    tool = part.build()
-    with work.context() as context:
-        if "files" in work.args:
-            files = {role: Path(text) for role, text in work.args["files"].items()}
-            found = list(tool.measure(Source(files, work.args["row"])))
-        elif "segmentation" in work.task.needs:
-            scan = work.scan(work.args["subject"], work.args["scanner"])
-            scan = _segmented(scan, work.need("segmentation"), tool.segmenter, work)
-            inputs = {"regions": work.need("regions") / "regions.nii.gz"}
-            found = list(tool.measure(replace(scan, inputs=inputs), context))
-        else:
-            found = list(tool.measure(_given(work, context.scratch), context))
+    if "files" in work.args:
+        files = {role: Path(text) for role, text in work.args["files"].items()}
+        found = list(part.build().measure(Source(files, work.args["row"])))
+    else:
+        found = _measured(work, part.build())
     _check_measures(found, part)
     write_json(work.folder / "measures.json", [dataclasses.asdict(measure) for measure in found])
+
+
+def _measured(work: Work, tool: Any) -> list[Measure]:
+    with work.context() as context:
+        if "segmentation" not in work.task.needs:
+            return list(tool.measure(_given(work, context.scratch), context))
+        scan = work.scan(work.args["subject"], work.args["scanner"])
+        scan = _segmented(scan, work.need("segmentation"), tool.segmenter, work)
+        inputs = {"regions": work.need("regions") / "regions.nii.gz"}
+        return list(tool.measure(replace(scan, inputs=inputs), context))
 
 
 def _check_measures(found: list[Measure], part: Part) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from harmobench.reports.lookup import Lookup, Number, Place, compared
 from harmobench.reports.provenance import provenance_line
 from harmobench.reports.style import label, pair_label
 
+BUILT_IN = "atlas-roi"
 STAR = "* differs from RAW: paired t-test, p < .05, uncorrected."
 SMALLEST = "Bold: the smallest of its {line}, RAW included, controls left out."
 
@@ -154,9 +155,7 @@ def _caption(run: Finished, lookup: Lookup, definition: Definition, places: Sequ
     if definition.id == "HB-T8" and run.design.group is not None:
         group = run.design.group
         sentences.append(f"d = ({group.first} - {group.second}) / pooled SD, by {group.column}.")
-    spaces = sorted({p.space for p in places} - {""})
-    if len(spaces) == 1:
-        sentences.append(f"Measured in {spaces[0]} space.")
+    sentences += _how_measured(places)
     counts = sorted({x.n for x in known if x.n is not None})
     if counts:
         span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -170,6 +169,18 @@ def _caption(run: Finished, lookup: Lookup, definition: Definition, places: Sequ
     if len(run.failures):
         sentences.append("What failed stands in HB-T11.")
     return " ".join(sentences)
+
+
+def _how_measured(places: Sequence[Place]) -> Iterator[str]:
+    """Say with what and in which space, where that is the same for all."""
+    tools = sorted({p.tool for p in places} - {""})
+    spaces = sorted({p.space for p in places} - {""})
+    by = f" by {label(tools[0])}" if len(tools) == 1 else ""
+    where = f" in {spaces[0]} space" if len(spaces) == 1 else ""
+    if by or where:
+        yield f"Measured{by}{where}."
+    if BUILT_IN in tools:
+        yield f"{BUILT_IN} is grey matter within the regions of the atlas, not FreeSurfer."
 
 
 def _unit_of_n(definition: Definition) -> str:

@@ -17,6 +17,7 @@ FACTS = (
     ("group", "Clinical groups"),
     ("covariates", "Covariates"),
     ("segmenters", "Segmenters"),
+    ("morphometry", "Region measures"),
     ("metrics", "Metrics"),
 )
 
@@ -49,10 +50,14 @@ def facts(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _fact(value: Any) -> str:
     """Return plugins by name with their parameters, anything else as it is."""
     if isinstance(value, Mapping) and any(isinstance(v, Mapping) for v in value.values()):
-        parameters = {name: dict(part.get("parameters") or {}) for name, part in value.items()}
-        shown = (f"{name} ({spoken(p)})" if p else str(name) for name, p in parameters.items())
-        return "; ".join(shown)
+        return "; ".join(_plugin(str(name), part) for name, part in value.items())
     return spoken(value)
+
+
+def _plugin(name: str, part: Mapping[str, Any]) -> str:
+    version, parameters = part.get("version"), dict(part.get("parameters") or {})
+    text = f"{name}: {version}" if version else name
+    return f"{text} ({spoken(parameters)})" if parameters else text
 
 
 def spoken(value: Any) -> str:

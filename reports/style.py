@@ -29,6 +29,11 @@ LABELS = {
     "auroc": "AUROC",
     "dice": "Dice",
     "freesurfer": "FreeSurfer",
+    "freesurfer-tables": "FreeSurfer",
+    "fastsurfer": "FastSurfer",
+    "synthseg": "SynthSeg",
+    "fsl-fast": "FSL FAST",
+    "spm12": "SPM12",
     "hmrf": "HMRF",
     "atropos": "Atropos",
 }

@@ -166,9 +166,9 @@ def _sentence(
     if criterion.better == "kept":
         parts = [("for all with ", every), ("in part with ", some), ("for none with ", none)]
     said = [f"{head}{_list(names)}" for head, names in parts if names]
-    if same:
-        said.append(f"unchanged by {_list(same)}")
-    return f"{criterion.name} {criterion.verb} {'; '.join(said)}."
+    unchanged = f"unchanged by {_list(same)}" if same else ""
+    changed = f"{criterion.verb} {'; '.join(said)}" if said else ""
+    return f"{criterion.name} {'; '.join(filter(None, (changed, unchanged)))}."
 
 
 def _list(names: Sequence[str]) -> str:

@@ -105,12 +105,20 @@ def _measures(run: Finished, cite: Any) -> str:
     measured = set(scores.loc[scores["status"] == "ok", "metric"])
     metrics = [cite("metric", name) for name in run.design.metrics if name in measured]
     tools = [
-        cite(kind, name)
+        _tool(run, kind, name, cite)
         for kind in ("segmenter", "morphometry")
         for name in sorted(k.partition(":")[2] for k in run.references if k.startswith(f"{kind}:"))
     ]
     text = f"Images were scored by {joined(metrics)}." if metrics else ""
     return text + (f" Tissues and regions were measured with {joined(tools)}." if tools else "")
+
+
+def _tool(run: Finished, kind: str, name: str, cite: Any) -> str:
+    """Name a tool with the version of the program behind it, where there is one."""
+    parts = run.settings.get("segmenters" if kind == "segmenter" else "morphometry", {})
+    version = parts.get(name, {}).get("version", "") if isinstance(parts, Mapping) else ""
+    own = version.startswith("harmobench ")  # said already
+    return f"{cite(kind, name)} ({version})" if version and not own else str(cite(kind, name))
 
 
 def _statistics(run: Finished) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from harmobench.atlas import read_atlas
 from harmobench.atlas_check import check_atlas
-from harmobench.errors import AtlasError
+from harmobench.errors import AtlasError, SettingsError
 from harmobench.imaging.volume import Grid, write_image
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -29,9 +29,16 @@ def images() -> dict[str, np.ndarray]:
     return {"t1": t1, "mask": brain, "tissues": tissues.astype(np.uint8), "regions": regions}
 
 
+def overlapping() -> np.ndarray:
+    regions = images()["regions"]
+    regions[6:8] += regions[6:8] // 8  # half of the right side is 9
+    return regions
+
+
 def write_atlas(
     folder: Path, labels: str = "block = [7, 8]", codes: str = "1 2 3", **other
 ) -> Path:
+    folder.mkdir(exist_ok=True)
     for name, voxels in {**images(), **other}.items():
         write_image(folder / f"{name}.nii.gz", voxels, LAS)
     csf, gm, wm = codes.split()
@@ -57,7 +64,9 @@ def test_a_sound_atlas_has_no_doubts_and_says_what_it_holds(tmp_path: Path) -> N
     ("labels", "codes", "other", "said"),
     [
         ("block = [8, 7]", "1 2 3", {}, "found them the other way round"),
-        ("block = [7, 8]", "1 3 2", {}, "expected white matter brighter than grey"),
+        ("block = [7, 8]", "1 3 2", {}, "expected CSF darker than grey matter"),
+        ("block = [7, 8]", "2 1 3", {}, "expected CSF darker than grey matter"),
+        ("block = [7, 8]\nother = [8, 9]", "1 2 3", {"regions": overlapping()}, "in common"),
         ("block = [7, 8]", "1 2 3", {"mask": images()["tissues"] == 3}, "lies outside the brain"),
         ("block = [7, 8]", "1 2 3", {"mask": images()["tissues"] == 3}, "found 114"),
     ],
@@ -73,6 +82,33 @@ def test_a_region_without_voxels_is_refused(tmp_path: Path) -> None:
     atlas = read_atlas(write_atlas(tmp_path, "block = [7, 8]\nlost = [7, 99]"))
     with pytest.raises(AtlasError, match=r"lost \(right 99\) in regions.nii.gz: correct"):
         check_atlas(atlas)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"mask": images()["mask"] * 0.4}, "found an empty one"),
+        ({"regions": images()["regions"] + 0.3}, "expected whole labels"),
+        ({"t1": images()["t1"] * 0}, "found the one value 0"),
+    ],
+)
+def test_what_nobody_can_use_is_refused(other: dict, said: str, tmp_path: Path) -> None:
+    other = {name: np.asarray(voxels, np.float32) for name, voxels in other.items()}
+    with pytest.raises(AtlasError, match=said):
+        check_atlas(read_atlas(write_atlas(tmp_path, **other)))
+
+
+def test_labels_stored_a_little_off_are_taken_for_what_they_are(tmp_path: Path) -> None:
+    exact = check_atlas(read_atlas(write_atlas(tmp_path / "a")))
+    off = {name: (images()[name] * 0.9999).astype(np.float32) for name in ("mask", "regions")}
+    assert check_atlas(read_atlas(write_atlas(tmp_path / "b", **off))) == exact
+
+
+def test_a_picture_that_cannot_be_written_is_refused_first(tmp_path: Path) -> None:
+    atlas = read_atlas(write_atlas(tmp_path))
+    for picture in (tmp_path / "x.xyz", tmp_path / "no" / "x.png", tmp_path / "atlas.toml"):
+        with pytest.raises(SettingsError, match=r"--picture: expected a \.png"):
+            check_atlas(atlas, picture)
 
 
 def test_an_atlas_without_regions_says_so(tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import sys
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
 
+from harmobench.cli import main
 from harmobench.cohort import Cohort, Scan
 from harmobench.errors import AtlasError, PluginError, SettingsError
 from harmobench.interface import Needs
@@ -32,6 +36,41 @@ def subject(folder: Path, name: str) -> None:
 
 def cohort(*scans: tuple[str, str]) -> Cohort:
     return Cohort(tuple(Scan(s, c, Path(f"{s}{c}.nii.gz")) for s, c in scans))
+
+
+def test_finished_subjects_are_scored_and_broken_ones_fail_alone(
+    cohort_csv: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    for person in ("01", "02", "03", "04"):
+        for scanner in ("GE", "Philips"):
+            subject(tmp_path / "fs", f"raw_{person}_{scanner}")
+    rmtree(tmp_path / "fs" / "raw_04_Philips")
+    cut = tmp_path / "fs" / "raw_03_GE" / "stats" / "aseg.stats"
+    cut.write_text(cut.read_text()[:60])
+    (tmp_path / "fs" / "raw_02_GE" / "stats" / "lh.aparc.stats").unlink()
+    windows = tmp_path / "fs" / "raw_01_GE" / "stats" / "aseg.stats"
+    windows.write_bytes(windows.read_bytes().replace(b"\n", b"\r\n"))
+    subject(tmp_path / "fs", "raw_09_GE")
+    words = ["run", "--cohort", str(cohort_csv), "--methods", "raw", "--metrics", "biomarker"]
+    words += ["--measures", f"freesurfer={tmp_path / 'fs'}", "--out", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["harmobench", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "1 results are of no scan and method of this run: raw_09_GE" in capfd.readouterr().out
+    with (tmp_path / "run" / "scores.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    by_scan = {(r["subject"], r["scanner"]): r for r in rows if r["structure"] == "hippocampus"}
+    status = {scan: row["status"] for scan, row in by_scan.items()}
+    assert status.pop(("03", "GE")) == "failed"
+    assert status.pop(("02", "GE")) == "failed"
+    assert status.pop(("04", "Philips")) == "not_measured"
+    assert set(status.values()) == {"ok"}
+    assert {row["value"] for row in by_scan.values() if row["status"] == "ok"} == {"8.1"}
+    assert "cut short" in by_scan["03", "GE"]["reason"]
+    assert "lh.aparc.stats" in by_scan["02", "GE"]["reason"]
+    assert "no results of freesurfer" in by_scan["04", "Philips"]["reason"]
+    assert {row["tool"] for row in rows} == {"freesurfer"}
 
 
 def options(*measures: str, **more: Any) -> Options:

@@ -51,12 +51,18 @@ def test_a_program_is_found_where_the_settings_say(tmp_path: Path) -> None:
         assert found["fsl-fast"] == ("ready", f"FSL FAST 6.0.7, {fast}")
 
 
-def test_a_parameter_that_cannot_be_used_is_a_broken_tool_not_an_end() -> None:
-    found = lines("spm12.runner=python", "fsl-fast.fsldirr=x")
-    assert found["spm12"][0] == "broken"
-    assert "python" in found["spm12"][1]
-    assert "is 'fsldir' meant" in found["fsl-fast"][1]
-    assert found["hmrf"][0] == "ready"
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("spm12.runner=python", "found 'python'"),
+        ("fsl-fast.fsldirr=x", "is 'fsldir' meant"),
+        ("fsl-fst.fsldir=x", "is 'fsl-fast' meant"),
+        ('recon-all.flags=a "b', "recon-all.flags"),
+    ],
+)
+def test_a_parameter_that_cannot_be_used_is_refused(text: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        lines(text)
 
 
 def test_a_wrong_form_is_refused() -> None:

@@ -140,7 +140,7 @@ def test_behind_a_container(tmp_path, context, runner):
 def test_a_container_that_is_not_there():
     missing = SPM12(prefix="apptainer exec tool.sif", runner="octave").available()
     assert "begins with no program on PATH" in missing
-    with pytest.raises(SettingsError, match="cannot be looked into, found 'auto'"):
+    with pytest.raises(SettingsError, match="where there is a prefix, found 'auto': name the one"):
         SPM12(prefix="apptainer exec tool.sif").available()
 
 

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harmobench.atlas import Atlas, bring_atlas
+from harmobench.atlas_check import check_atlas
+from harmobench.errors import AtlasError
+from harmobench.imaging.registration import shear_fault
 from harmobench.place import atlas_digest, read_atlas_source
 from harmobench.plan import Plan
 from harmobench.preprocess.page import write_page
@@ -55,12 +58,22 @@ def preprocess(request: Request, watcher: Watcher) -> Preprocessed:
     with tempfile.TemporaryDirectory(prefix="harmobench-") as scratch:
         with refuse_system_errors():
             check_request(request)
-            own = read_atlas_source(request.atlas, Path(scratch))
+            own = read_atlas_source(request.atlas, Path(scratch) / "own")
+            refuse_atlas(own, watcher)
             scans = read_scans(request, own, watcher.step)
         with connect(workers_of(request, len(scans)), request.scheduler, gpu=False) as client:
             make_folder(request.out, "--out")
             with locked(request.out):
                 return _preprocess(request, own, scans, client, watcher)
+
+
+def refuse_atlas(own: Atlas, watcher: Watcher) -> None:
+    """Refuse an atlas that nothing can be registered to; say what is doubtful about it."""
+    fault = shear_fault(own.grid)
+    if fault:
+        raise AtlasError(f"{own.template}: {fault}")
+    for doubt in check_atlas(own).doubts:
+        watcher.say(f"doubtful atlas: {doubt}")
 
 
 def _preprocess(

@@ -33,6 +33,7 @@ WATCHED = {
     "bias": (1, 0.1),
     "folded": (1, 1e-4),
 }
+LEAST = {"correlation": 0.5, "overlap": 0.95}  # below it a scan stands out whatever the others
 WORDS = {
     "correlation": "correlation with the template",
     "overlap": "overlap with the atlas's brain",
@@ -104,7 +105,8 @@ def outliers(measured: Sequence[Measured]) -> list[tuple[str, ...]]:
     """Return what stands out of each scan: numbers far on the bad side of the median of all.
 
     Far is more than 3 robust SDs (1.4826 times the median absolute deviation) and than a least
-    distance, below which nobody could see it.
+    distance, below which nobody could see it. A correlation below .5 and an overlap below .95
+    always stand out.
     """
     flags: list[list[str]] = [[] for _ in measured]
     for name, (sign, least) in WATCHED.items():
@@ -114,7 +116,7 @@ def outliers(measured: Sequence[Measured]) -> list[tuple[str, ...]]:
         middle = np.nanmedian(values)
         far = max(least, FAR * 1.4826 * float(np.nanmedian(np.abs(values - middle))))
         for i, value in enumerate(values):
-            if sign * (value - middle) > far:
+            if sign * (value - middle) > far or value < LEAST.get(name, -np.inf):
                 flags[i].append(f"{WORDS[name]} {value:.3g} (median {middle:.3g})")
     for i, each in enumerate(measured):
         if each.search:

@@ -23,6 +23,8 @@ SKULLS = ("auto", "on", "off")
 MANIFEST = "matched.csv"
 FIELD_BYTES = 7  # of a voxel of a packed displacement field, measured on brains at 1 mm
 HEAD_ML = 2200.0  # no brain is larger, no head of a grown-up smaller
+LEAST_MM = 80.0  # no brain of any age fits into less
+COARSEST_MM = 10.0
 EMPTY_SHARE = 0.4  # of a stripped image's voxels are exactly 0, at least
 
 
@@ -75,7 +77,7 @@ def read_scans(request: Request, atlas: Atlas, progress: Progress) -> list[Nativ
     def look(scan: Scan, sound: bool) -> list[str]:
         if not sound:
             return []
-        fault = shear_fault(scan.grid)
+        fault = shear_fault(scan.grid) or _extent_fault(scan)
         if fault:
             return [f"column image: {fault} in {scan.image}"]
         stripped = scan.mask is not None or request.skull == "off"
@@ -88,6 +90,16 @@ def read_scans(request: Request, atlas: Atlas, progress: Progress) -> list[Nativ
         raise ManifestError(["expected one row a scan, found none"], request.source)
     _refuse_small_disk(request.out, cohort.scans, atlas)
     return [Native(scan, found[scan.subject, scan.scanner]) for scan in cohort.scans]
+
+
+def _extent_fault(scan: Scan) -> str:
+    extent = scan.grid.voxel_sizes * scan.grid.shape
+    if extent.min() >= LEAST_MM and scan.grid.voxel_sizes.max() <= COARSEST_MM:
+        return ""
+    return (
+        f"expected an image of a whole brain (at least {LEAST_MM:g} mm along each axis, voxels of "
+        f"at most {COARSEST_MM:g} mm), found {scan.grid}"
+    )
 
 
 def shows_skull(scan: Scan) -> bool:

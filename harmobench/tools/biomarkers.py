@@ -134,7 +134,7 @@ def read_biomarkers(path: Path) -> tuple[dict[str, str], ...]:
         No such file, not TOML, or entries that are none.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
             f"{path}: expected a biomarkers.toml, found no readable file"
@@ -191,8 +191,9 @@ def _bad_values(entry: Mapping[str, str]) -> list[str]:
     faults = []
     if not re.fullmatch(r"[A-Za-z0-9_-]+", entry["name"]):
         faults.append(f"name: expected letters, digits, _ and -, found '{entry['name']}'")
-    if "/" in entry["file"]:
-        faults.append(f"file: expected a file's name without folder, found '{entry['file']}'")
+    if not re.fullmatch(r"[A-Za-z0-9_+{}-][A-Za-z0-9_.+{}-]{0,99}", entry["file"]):
+        shown = entry["file"][:60]
+        faults.append(f"file: expected a file's name without folder, found '{shown}'")
     if entry["combine"] not in COMBINE:
         faults.append(f"combine: expected sum or mean, found '{entry['combine']}'")
     if entry["column"] not in COLUMNS:

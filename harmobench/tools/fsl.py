@@ -50,7 +50,7 @@ class FAST:
     prefix: str = ""
     fsldir: str = ""
     posterior: bool = False
-    minutes: float = 30
+    minutes: float = 30.0
 
     aside: ClassVar[tuple[str, ...]] = ("prefix", "fsldir", "minutes")
     reference: ClassVar[Reference] = Reference(

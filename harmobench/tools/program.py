@@ -21,6 +21,8 @@ from pathlib import Path
 from harmobench.errors import MeasurementError, SettingsError
 
 SHOWN = 300  # characters of what a program said last that a message repeats
+SUCH = "a command such as 'apptainer exec -B {dir} image.sif'"
+KEPT = 200_000  # bytes at the beginning and at the end of what a program prints
 GRACE = 10.0  # seconds between asking a program to end and ending it
 KILLED = 128  # a shell's exit status of a program that signal n stopped is 128 + n
 
@@ -43,8 +45,8 @@ def find(
     return shutil.which(name) if on_path else None
 
 
-def check_prefix(owner: str, prefix: str) -> None:
-    """Refuse a prefix that a shell could not read.
+def check_prefix(owner: str, prefix: str, name: str = "prefix", such: str = SUCH) -> None:
+    """Refuse a prefix, or another parameter made of words, that a shell could not read.
 
     Raises
     ------
@@ -55,8 +57,7 @@ def check_prefix(owner: str, prefix: str) -> None:
         shlex.split(prefix)
     except ValueError as error:
         raise SettingsError(
-            f"parameter '{owner}.prefix': expected a command such as "
-            f"'apptainer exec -B {{dir}} image.sif', found '{prefix}' ({error})"
+            f"parameter '{owner}.{name}': expected {such}, found '{prefix}' ({error})"
         ) from error
 
 
@@ -128,9 +129,21 @@ def _printed(
     output = folder / ".output"
     with output.open("wb") as stream:
         status = _watched(words, folder, stream.fileno(), minutes, more)
-    text = output.read_text(encoding="utf-8", errors="replace")
+    text = _ends(output)
     output.unlink()
     return status, text
+
+
+def _ends(path: Path) -> str:
+    """Read what a program printed; of very much, the beginning and the end."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        head = stream.read(KEPT)
+        if size > 2 * KEPT:
+            stream.seek(-KEPT, os.SEEK_END)
+            head += f"\n[{size - 2 * KEPT} bytes left out]\n".encode()
+        tail = stream.read()
+    return (head + tail).decode("utf-8", errors="replace")
 
 
 def _watched(

@@ -79,6 +79,7 @@ class ReconAll:
     def available(self) -> str | None:
         """None where recon-all can run; else a sentence on what is missing."""
         program.check_prefix(NAME, self.prefix)
+        program.check_prefix(NAME, self.flags, "flags", "flags such as '-notal-check'")
         if self._found() is None:
             if self.prefix:
                 command = shlex.split(self.prefix)[:1]

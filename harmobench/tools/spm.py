@@ -49,9 +49,9 @@ class SPM12:
     runner: str = "auto"
     home: str = ""
     mcr: str = ""
-    biasreg: float = 10
-    biasfwhm: float = 0
-    minutes: float = 60
+    biasreg: float = 10.0
+    biasfwhm: float = 0.0
+    minutes: float = 60.0
 
     aside: ClassVar[tuple[str, ...]] = ("prefix", "runner", "home", "mcr", "minutes")
     reference: ClassVar[Reference] = Reference(
@@ -152,8 +152,10 @@ class SPM12:
         )
         if self.prefix and self.runner == "auto":
             raise SettingsError(
-                f"parameter '{OWNER}.runner': expected {', '.join(RUNNERS)} behind a prefix, "
-                "which cannot be looked into, found 'auto'"
+                f"parameter '{OWNER}.runner': expected {', '.join(RUNNERS)} where there is a "
+                "prefix, found 'auto': name the one that is in the container, with "
+                f"--set {OWNER}.runner=..., and where it is there, with {OWNER}.home (a standalone "
+                f"one: {OWNER}.mcr)"
             )
 
     def _look(self) -> Installed | str:

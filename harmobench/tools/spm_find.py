@@ -61,7 +61,7 @@ def look(runner: str, home: str, mcr: str, prefix: str) -> Installed | str:
     return (
         f"{NAME} was not found ({'; '.join(missing)}): install it, or set {OWNER}.home=DIR "
         f"(and {OWNER}.mcr=DIR for a standalone one), or for a container "
-        f'{OWNER}.prefix="apptainer exec -B {{dir}} spm12.sif"'
+        f'{OWNER}.prefix="apptainer exec -B {{dir}} spm12.sif" and {OWNER}.runner, such as octave'
     )
 
 
