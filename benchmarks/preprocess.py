@@ -38,7 +38,7 @@ def by_hand(image: Path, atlas: Atlas, quality: str, folder: Path) -> None:
     )
     moved = ants.apply_transforms(template, native, found["fwdtransforms"])
     corrected = ants.n4_bias_field_correction(
-        moved, mask=mask, convergence={"iters": [50] * 4, "tol": chosen.tolerance}
+        moved, mask=mask, convergence={"iters": [50] * 4, "tol": 1e-3}
     )
     raw = corrected * mask
     (raw / raw[mask > 0].mean()).to_filename(str(folder / "raw.nii.gz"))

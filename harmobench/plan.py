@@ -306,10 +306,7 @@ class _Planner:
         self, tool: Part, method: str, repeat: int, scan: tuple[str, str], space: str
     ) -> str:
         identity: list[Any] = [tool.identity, space, *self.way_back(scan, space)]
-        needs = {
-            "image": self.image(self.job.part("methods", method), repeat, *scan),
-            "space": self.space(),
-        }
+        needs = {"space": self.space(), **self.image_and_raw(method, repeat, scan)}
         args = {
             "tool": tool.name,
             "method": method,
@@ -319,6 +316,11 @@ class _Planner:
             "space": space,
         }
         return self.add("segment", needs, args, *identity)
+
+    def image_and_raw(self, method: str, repeat: int, scan: tuple[str, str]) -> dict[str, str]:
+        """Return an image to segment, and RAW, which says what of the brain was in the scan."""
+        image = self.image(self.job.part("methods", method), repeat, *scan)
+        return {"image": image, "raw": self.raw(*scan)}
 
     def way_back(self, scan: tuple[str, str], space: str) -> list[str]:
         """Return what a result in native space hangs on beside its image."""
@@ -342,7 +344,7 @@ class _Planner:
         needs = {"space": self.space()}
         built = tool.build()
         if built.reads == "image":
-            needs["image"] = self.image(self.job.part("methods", method), repeat, *scan)
+            needs |= self.image_and_raw(method, repeat, scan)
         else:
             segmenter = self.job.part("segmenters", built.segmenter)
             needs["segmentation"] = self.segment(segmenter, method, repeat, scan, space)

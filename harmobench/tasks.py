@@ -295,12 +295,24 @@ def _given(work: Work, scratch: Path) -> Scan:
     """Make the canonical image that segmenters and morphometry tools get, in the task's space."""
     scan = work.scan(work.args["subject"], work.args["scanner"])
     voxels = read_voxels(work.need("image") / "image.nii.gz")
-    brain, grid = scan.brain(), scan.grid
+    brain, grid = seen(scan.brain(), read_voxels(work.need("raw") / "image.nii.gz")), scan.grid
     if work.args["space"] == "native":
         voxels, brain, grid = to_native(voxels, brain, grid, Path(scan.values["to_native"]))
     mask = scratch / "brain.nii.gz"
     write_image(mask, brain, grid)
     return replace(scan, image=mask, mask=mask).with_voxels(canonical(voxels, brain))
+
+
+def seen(brain: BoolArray, raw: FloatArray) -> BoolArray:
+    """Brain voxels that a scan has: those where RAW is 0, and their neighbours, were cut off.
+
+    An atlas's mask reaches beyond a brain that was stripped more tightly; there a segmenter would
+    take the nothing for a tissue of its own.
+    """
+    from scipy import ndimage
+
+    missing = brain & (raw == 0)
+    return np.asarray(brain & ~ndimage.binary_dilation(missing))
 
 
 def to_native(

@@ -306,9 +306,7 @@ def test_labels_that_lie_elsewhere_are_refused(own: Path, tmp_path: Path) -> Non
 def test_codes_are_whole_numbers(own: Path) -> None:
     toml = own / "atlas.toml"
     toml.write_text(toml.read_text().replace("csf = 24", "csf = 24.7"))
-    with pytest.raises(
-        AtlasError, match=r"tissues\.csf: expected a whole.*found 24\.7"
-    ):
+    with pytest.raises(AtlasError, match=r"tissues\.csf: expected a whole.*found 24\.7"):
         read_atlas(own)
 
 

@@ -22,7 +22,7 @@ from harmobench.imaging.volume import Grid, read_grid, read_voxels, write_image
 from harmobench.imaging.warp import carry, read_field
 from harmobench.preprocess.publish import outliers
 from harmobench.preprocess.request import shows_skull
-from harmobench.preprocess.steps import QUALITY, Measured, finish, jacobian
+from harmobench.preprocess.steps import Measured, finish, jacobian
 from harmobench.store import read_json
 
 Rows = list[dict[str, str]]
@@ -402,7 +402,7 @@ def test_jacobian_is_the_change_of_volume() -> None:
 def test_raw_has_mean_one_in_the_brain_and_nothing_outside(atlas: Path) -> None:
     own: Atlas = read_atlas(atlas)
     moved = own.template_voxels() * 40 + 5
-    raw, correction = finish(moved, own, QUALITY["quick"].tolerance)
+    raw, correction = finish(moved, own)
     assert raw[own.brain()].mean() == pytest.approx(1, abs=1e-5)
     assert not raw[~own.brain()].any()
     assert (correction > 0).all()

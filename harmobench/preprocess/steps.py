@@ -44,18 +44,15 @@ class Quality:
         Of SyN, from coarse to fine.
     spacing
         Voxel size (mm) at which images are registered; 0 is their own.
-    tolerance
-        Of N4.
     """
 
     iterations: tuple[int, ...]
     spacing: float
-    tolerance: float
 
 
 QUALITY = {
-    "paper": Quality((40, 20, 10), 0.0, 1e-7),
-    "quick": Quality((40, 20), 2.0, 1e-4),
+    "paper": Quality((40, 20, 10), 0.0),
+    "quick": Quality((40, 20), 2.0),
 }
 
 
@@ -123,7 +120,7 @@ def do(run: Path, task: Task, folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="harmobench-") as scratch:
         found = _registered(voxels, grid, atlas, quality, args["skull"], Path(scratch))
     moved, forward, inverse, search = found
-    raw, correction = finish(moved, atlas, quality.tolerance)
+    raw, correction = finish(moved, atlas)
     measured = _measured(raw, moved, correction, atlas, forward, search, args["skull"])
     measured["round_trip"] = likeness(raw, atlas.grid, inverse, grid, voxels)
     write_image(folder / "image.nii.gz", raw, atlas.grid)
@@ -170,7 +167,7 @@ def _around(brain: BoolArray, grid: Grid) -> FloatArray:
     return np.asarray(distance <= MARGIN_MM, dtype=np.float32)
 
 
-def finish(moved: FloatArray, atlas: Atlas, tolerance: float) -> tuple[FloatArray, FloatArray]:
+def finish(moved: FloatArray, atlas: Atlas) -> tuple[FloatArray, FloatArray]:
     """From a registered image to RAW: N4, brain mask, division by the mean within it.
 
     Returns
@@ -179,7 +176,7 @@ def finish(moved: FloatArray, atlas: Atlas, tolerance: float) -> tuple[FloatArra
         RAW, and what N4 divided by, up to a factor, in the brain (n,).
     """
     brain = atlas.brain()
-    corrected = registration.correct_bias(moved, brain, atlas.grid, tolerance)
+    corrected = registration.correct_bias(moved, brain, atlas.grid)
     seen = corrected[brain] > 0
     correction = moved[brain][seen] / corrected[brain][seen]
     raw = np.where(brain, corrected, 0)
