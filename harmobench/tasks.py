@@ -312,7 +312,8 @@ def seen(brain: BoolArray, raw: FloatArray) -> BoolArray:
     from scipy import ndimage
 
     missing = brain & (raw == 0)
-    return np.asarray(brain & ~ndimage.binary_dilation(missing))
+    reach = np.ones((3, 3, 3), dtype=bool)  # of linear interpolation
+    return np.asarray(brain & ~ndimage.binary_dilation(missing, reach))
 
 
 def to_native(

@@ -11,7 +11,7 @@ from harmobench.atlas import icbm152
 from harmobench.errors import MeasurementError
 from harmobench.imaging.volume import FloatArray, Grid
 from harmobench.imaging.warp import write_field
-from harmobench.tasks import brain_reached, to_native
+from harmobench.tasks import brain_reached, seen, to_native
 
 _, T1, BRAIN, GRID = icbm152(6)
 
@@ -48,3 +48,15 @@ def test_field_that_cuts_the_brain_off_is_refused(tmp_path: Path) -> None:
     write_field(tmp_path / "f.nii.gz", shift(90), GRID)
     with pytest.raises(MeasurementError, match=r"f\.nii\.gz, found one that brings only \d+% of"):
         to_native(T1 * BRAIN, BRAIN, GRID, tmp_path / "f.nii.gz")
+
+
+def test_voxels_that_a_scan_does_not_have_and_their_neighbours_are_left_out() -> None:
+    brain = np.zeros((9, 9, 9), bool)
+    brain[1:8, 1:8, 1:8] = True
+    raw = np.where(brain, 1.0, 0.0).astype(np.float32)
+    assert np.array_equal(seen(brain, raw), brain)  # 0 outside the brain says nothing
+    raw[1, 4, 4] = 0
+    left = seen(brain, raw)
+    lost = np.stack(np.nonzero(brain & ~left))
+    assert lost.shape[1] == 2 * 3 * 3
+    assert np.abs(lost - np.array([[1], [4], [4]])).max() == 1
