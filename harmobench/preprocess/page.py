@@ -45,6 +45,8 @@ def write_page(folder: Path, made: Made, atlas: Atlas, progress: Progress) -> Pa
         rows=list(zip(rows, pictures, strict=True)),
         numbers=list(WORDS.items()),
         shown=_shown,
+        side=_side_on_the_left(atlas),
+        flagged=sum(bool(row.flags) for row in rows),
         summary=_png(_dots(made), 110) if made.rows else "",
         version=harmobench.__version__,
         brain_edge=BRAIN_EDGE,
@@ -52,6 +54,14 @@ def write_page(folder: Path, made: Made, atlas: Atlas, progress: Progress) -> Pa
     )
     write_text(folder / PAGE, text)
     return folder / PAGE
+
+
+def _side_on_the_left(atlas: Atlas) -> str:
+    """Which side of a subject the first voxels lie on; "" where the first axis is another."""
+    import nibabel as nib
+
+    axes = nib.orientations.aff2axcodes(atlas.grid.affine)
+    return {"R": "left", "L": "right"}.get(axes[0], "")
 
 
 def _shown(row: Row, name: str) -> str:
