@@ -391,12 +391,23 @@ def test_what_is_far_on_the_good_side_does_not() -> None:
     assert not any(outliers([good(overlap=None, skull=True)] * 3))
 
 
-def test_jacobian_is_the_change_of_volume() -> None:
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_jacobian_is_the_change_of_volume(step: int) -> None:
     grid = Grid.make((8, 9, 10), np.diag([-2.0, 3.0, 1.5, 1.0]))
     world = np.indices(grid.shape).transpose(1, 2, 3, 0) @ grid.affine[:3, :3].T
-    field = world @ np.diag([0.1, -0.2, 0.3])
-    assert np.allclose(jacobian(field.astype(np.float32), grid), 1.1 * 0.8 * 1.3, atol=1e-4)
+    field = (world @ np.diag([0.1, -0.2, 0.3])).astype(np.float32)
+    found = jacobian(field, grid, step)
+    assert found.shape == tuple(len(range(1, n - 1, step)) for n in grid.shape)
+    assert np.allclose(found, 1.1 * 0.8 * 1.3, atol=1e-4)
     assert (jacobian((world @ np.diag([-2.5, 0, 0])).astype(np.float32), grid) < 0).all()
+
+
+def test_jacobian_is_that_of_numpy_gradient() -> None:
+    rng = np.random.default_rng(0)
+    grid = Grid.make((9, 8, 7), np.diag([2.0, 2.0, 2.0, 1.0]))
+    field = rng.normal(0, 0.3, (*grid.shape, 3)).astype(np.float32)
+    slopes = np.stack(np.gradient(field, 2.0, axis=(0, 1, 2)), axis=-1) + np.eye(3)
+    assert np.allclose(jacobian(field, grid, 1), np.linalg.det(slopes)[1:-1, 1:-1, 1:-1], atol=1e-4)
 
 
 def test_raw_has_mean_one_in_the_brain_and_nothing_outside(atlas: Path) -> None:

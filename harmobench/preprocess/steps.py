@@ -31,6 +31,7 @@ from harmobench.task import Task
 PREPROCESS = "preprocess"
 SOURCES = ("preprocess", "imaging", "atlas.py")  # whose change may change an image
 MARGIN_MM = 6.0  # around the template's brain, where images with skull are compared
+JACOBIAN_STEP = 2  # voxels: a field is smooth
 ASTRAY = 0.5  # correlation with the template below which other starts are tried
 
 
@@ -202,7 +203,8 @@ def _measured(
             f"{error}. Is it a T1 of a whole brain, and does its header tell left from right? "
             "Look at it, or leave it out"
         ) from error
-    volume = jacobian(forward, atlas.grid)[atlas.brain()]
+    inner = (slice(1, -1, JACOBIAN_STEP),) * 3
+    volume = jacobian(forward, atlas.grid, JACOBIAN_STEP)[atlas.brain()[inner]]
     stretched = np.log(np.clip(volume, 1e-3, None))
     low, high = np.percentile(correction, [5, 95])
     return {
@@ -216,15 +218,23 @@ def _measured(
     }
 
 
-def jacobian(field: FloatArray, grid: Grid) -> FloatArray:
+def jacobian(field: FloatArray, grid: Grid, step: int = 2) -> FloatArray:
     """Local change of volume of a transform: the determinant of its derivative.
 
     Parameters
     ----------
     field
         Displacements (x, y, z, 3), mm in RAS axes, on `grid`.
+    step
+        It is taken at every so many voxels along each axis, from the second to the last but one.
     """
-    by_voxel = np.stack(np.gradient(field, axis=(0, 1, 2)), axis=-1)
+    inner = (slice(1, -1, step),) * 3
+    differences = []
+    for axis in range(3):
+        after, before = list(inner), list(inner)
+        after[axis], before[axis] = slice(2, None, step), slice(0, -2, step)
+        differences.append((field[tuple(after)] - field[tuple(before)]) / 2)
+    by_voxel = np.stack(differences, axis=-1)
     slopes = by_voxel @ np.linalg.inv(grid.affine[:3, :3]).astype(np.float32)
     slopes += np.eye(3, dtype=np.float32)
     return np.asarray(np.linalg.det(slopes), dtype=np.float32)
