@@ -15,3 +15,13 @@ TORBATI_2023 = Reference(
     doi="10.1016/j.media.2023.102926",
     key="torbati2023mispel",
 )
+
+ZHANG_2001 = Reference(
+    title="Segmentation of brain MR images through a hidden Markov random field model and the "
+    "expectation-maximization algorithm",
+    authors="Zhang, Y. and Brady, M. and Smith, S.",
+    year=2001,
+    venue="IEEE Transactions on Medical Imaging 20(1), 45-57",
+    doi="10.1109/42.906424",
+    key="zhang2001hmrf",
+)

@@ -17,6 +17,7 @@ from harmobench.cohort import TISSUES
 from harmobench.errors import MeasurementError
 from harmobench.imaging.volume import FloatArray, write_image
 from harmobench.interface import Context, Reference, Scan
+from harmobench.references import ZHANG_2001
 from harmobench.tools import exchange, program
 
 NAME = "FSL FAST"
@@ -53,15 +54,7 @@ class FAST:
     minutes: float = 30.0
 
     aside: ClassVar[tuple[str, ...]] = ("prefix", "fsldir", "minutes")
-    reference: ClassVar[Reference] = Reference(
-        title="Segmentation of brain MR images through a hidden Markov random field model and the "
-        "expectation-maximization algorithm",
-        authors="Zhang, Y. and Brady, M. and Smith, S.",
-        year=2001,
-        venue="IEEE Transactions on Medical Imaging 20(1), 45-57",
-        doi="10.1109/42.906424",
-        key="zhang2001hmrf",
-    )
+    reference: ClassVar[Reference] = ZHANG_2001
 
     def available(self) -> str | None:
         """None where FAST was found; else what was looked for, where, and what to set.

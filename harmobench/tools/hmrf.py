@@ -32,6 +32,7 @@ import harmobench
 from harmobench.errors import MeasurementError
 from harmobench.imaging.volume import BoolArray, FloatArray
 from harmobench.interface import Context, Reference, Scan
+from harmobench.references import ZHANG_2001
 
 Vector = NDArray[np.float64]
 CSF, GM, WM = 0, 1, 2
@@ -93,15 +94,7 @@ class HMRF:
     iterations: int = 60
     tolerance: float = 5e-4
 
-    reference: ClassVar[Reference] = Reference(
-        title="Segmentation of brain MR images through a hidden Markov random field model and the "
-        "expectation-maximization algorithm",
-        authors="Zhang, Y. and Brady, M. and Smith, S.",
-        year=2001,
-        venue="IEEE Transactions on Medical Imaging 20(1), 45-57",
-        doi="10.1109/42.906424",
-        key="zhang2001hmrf",
-    )
+    reference: ClassVar[Reference] = ZHANG_2001
 
     def available(self) -> str | None:
         """None: it needs nothing but numpy."""
