@@ -22,7 +22,8 @@ from harmobench.manifest import read_cohort
 from harmobench.tools.hmrf import HMRF
 
 
-def segment(scan: Scan) -> int:
+def segment(image: Path, mask: Path | None) -> int:
+    scan = Scan("", "", image, mask)
     voxels, brain = scan.voxels(), scan.brain()
     maps = HMRF().segment(scan.with_voxels(canonical(voxels * brain, brain)), None)
     with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +43,7 @@ def main() -> None:
     jobs = [scans[i % len(scans)] for i in range(given.images)]
     start = time.perf_counter()
     with ProcessPoolExecutor(given.workers) as pool:
-        sizes = list(pool.map(segment, jobs))
+        sizes = list(pool.map(segment, *zip(*((s.image, s.mask) for s in jobs), strict=True)))
     seconds = time.perf_counter() - start
     print(
         f"{len(sizes)} images of {np.mean(sizes):.0f} brain voxels on {given.workers} processes: "
