@@ -21,7 +21,7 @@ from harmobench.cohort import Scan
 from harmobench.imaging.volume import Grid, read_grid, read_voxels, write_image
 from harmobench.imaging.warp import carry, read_field
 from harmobench.preprocess.publish import outliers
-from harmobench.preprocess.request import shows_skull
+from harmobench.preprocess.request import Request, read_scans, shows_skull
 from harmobench.preprocess.steps import Measured, finish, jacobian
 from harmobench.store import read_json
 
@@ -336,27 +336,23 @@ def test_skulls_are_seen(tmp_path: Path) -> None:
         assert shows_skull(Scan("a", "b", path)) is skull, name
 
 
-def test_images_with_skull_find_the_brain(atlas: Path, tmp_path: Path, cli) -> None:
+def test_an_image_with_skull_is_not_taken_for_a_stripped_one(
+    atlas: Path, tmp_path: Path, cli
+) -> None:
     manifest = write_scans(tmp_path, 1)
     for row in read_manifest(manifest):
         path = tmp_path / row["image"]
         image = head_of(np.pad(read_voxels(path), 4), 6.0).astype(np.int16)
-        affine = read_grid(path).affine @ np.array(
-            [[1, 0, 0, -4], [0, 1, 0, -4], [0, 0, 1, -4], [0, 0, 0, 1.0]]
-        )
-        write_image(path, image, Grid.make(image.shape, affine))
-    status, out, err = cli(
-        "preprocess", manifest, "--atlas", atlas, "--out", tmp_path / "RAW", "--quality", "quick"
-    )
-    assert status == 0, err
-    assert "2 scans, all with skull" in out
-    rows = read_manifest(tmp_path / "RAW" / "quality.csv")
-    assert all(float(row["correlation"]) > 0.8 and row["overlap"] == "n/a" for row in rows)
-    status, _, err = cli(
-        "preprocess", manifest, "--atlas", atlas, "--out", tmp_path / "OFF", "--skull", "off"
-    )
+        write_image(path, image, Grid.make(image.shape, read_grid(path).affine))
+    words = ["preprocess", manifest, "--atlas", atlas, "--out", tmp_path / "OFF"]
+    status, _, err = cli(*words, "--skull", "off")
     assert status == 2
-    assert "expected a skull-stripped image (--skull off)" in err
+    assert err.count("expected a skull-stripped image (--skull off)") == 2
+    assert not (tmp_path / "OFF").exists()
+    for skull in ("auto", "on"):
+        request = Request(manifest, str(atlas), tmp_path / "OFF", skull=skull)
+        found = read_scans(request, read_atlas(atlas), lambda done, total, what: None)
+        assert [native.skull for native in found] == [True, True]
 
 
 def good(**changes: object) -> Measured:

@@ -151,7 +151,9 @@ def test_what_it_leaves_running_ends_with_it(put, tmp_path):
 def test_ends_when_who_asked_for_it_is_killed(put, tmp_path, sign):
     put("tool", "sleep 100 & echo $! > child; echo $$ > self.new; mv self.new self; wait")
     asks = (
-        "from pathlib import Path; from harmobench.tools import program; "
+        "import signal; from pathlib import Path; from harmobench.tools import program; "
+        # where the tests run in the background, a child would ignore Ctrl-C
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
         f"program.run(['tool'], Path({str(tmp_path)!r}), minutes=2)"
     )
     caller = subprocess.Popen([sys.executable, "-c", asks], stderr=subprocess.DEVNULL)

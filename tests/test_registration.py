@@ -104,6 +104,27 @@ def test_a_wrong_orientation_is_found_by_searching(pair, tmp_path):
     assert np.corrcoef(moved[brain], template[brain])[0, 1] > 0.85
 
 
+def test_a_skull_does_not_matter_within_the_brain(pair, tmp_path):
+    (template, grid), (native, own) = pair
+    wide = np.pad(native, 10)
+    distance = ndimage.distance_transform_edt(wide == 0)
+    skull = np.where((distance > 2) & (distance < 7), 0.9, wide).astype(np.float32)
+    back = own.affine @ np.array([[1, 0, 0, -10], [0, 1, 0, -10], [0, 0, 1, -10], [0, 0, 0, 1.0]])
+    images = [
+        registration.ants_image(template, grid),
+        registration.ants_image(skull, Grid.make(skull.shape, back)),
+    ]
+    near = ndimage.binary_dilation(template > 0, iterations=3).astype(np.float32)
+    brain = template > 0
+    likeness = []
+    for within in (registration.ants_image(near, grid), None):
+        transforms = registration.register(*images, (20, 10), tmp_path, within)
+        moved = registration.to_template(transforms, *images)
+        likeness.append(np.corrcoef(moved[brain], template[brain])[0, 1])
+    assert likeness[0] > 0.7
+    assert likeness[0] > likeness[1] + 0.1
+
+
 def test_a_sheared_grid_is_refused():
     affine = np.eye(4)
     affine[0, 1] = 0.2

@@ -148,7 +148,9 @@ def test_a_job_says_all_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
     assert [part.name for part in job.methods] == ["raw", "whitestripe"]
     assert [part.name for part in job.metrics] == ["ssim", "auroc"]
-    assert job.segmenters == job.morphometry == ()
+    assert job.segmenters == ()
+    assert [part.name for part in job.morphometry] == ["atlas-roi"]
+    assert job.places == {}
     assert job.group == {"column": "group", "first": "high", "second": "low"}
     assert any("high minus low" in note for note in job.notes)
     assert (job.target, job.device, job.native) == (None, "cpu", False)

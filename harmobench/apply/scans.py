@@ -111,7 +111,7 @@ def _chain(scan: Scan, part: Part, space: str, fit: str | None) -> Iterator[Task
             made = task("tissue", {})
         else:
             tool = {"tool": TISSUE_SEGMENTER, "method": "raw", "space": "template"}
-            yield (segmented := task("segment", {"image": raw.key}, **tool))
+            yield (segmented := task("segment", {"image": raw.key, "raw": raw.key}, **tool))
             made = task("tissue", {"segmentation": segmented.key})
         yield made
         needs[f"input:{name}"] = made.key
