@@ -310,9 +310,8 @@ def _head(atlas: Atlas) -> list[tuple[str, str]]:
 def _quoted(text: str) -> str:
     import json
 
-    return json.dumps(text, ensure_ascii=False).replace(
-        "\x7f", "\\u007f"
-    )  # a JSON string is a TOML basic string
+    quoted = json.dumps(text, ensure_ascii=False)
+    return quoted.replace("\x7f", "\\u007f")  # else a JSON string is a TOML basic string
 
 
 # Centres (mm, MNI) and semi-axes (mm) of ellipsoids about where each structure lies in ICBM152;

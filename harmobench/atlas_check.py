@@ -56,11 +56,12 @@ def check_atlas(own: Atlas, picture: Path | None = None) -> AtlasCheck:
 
 
 def _refuse_missing(atlas: Atlas, own: Atlas) -> None:
+    there = np.unique(_regions(atlas)) if atlas.labels else ()
     missing = [
         f"{name} ({side} {label})"
         for name, labels in sorted(atlas.labels.items())
         for side, label in zip(("left", "right"), labels, strict=True)
-        if not (_regions(atlas) == label).any()
+        if label not in there
     ]
     if missing:
         where = own.regions.name if own.regions else "no image"

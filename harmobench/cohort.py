@@ -279,3 +279,13 @@ def bids_labels(names: Iterable[str]) -> dict[str, str]:
         else:
             labels[name] = label + hashlib.sha256(name.encode()).hexdigest()[:6]
     return labels
+
+
+def derivatives_description(name: str, version: str) -> dict[str, object]:
+    """Return what dataset_description.json says of images that harmobench made."""
+    return {
+        "Name": f"harmobench: {name}",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "harmobench", "Version": version}],
+    }

@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harmobench.cohort import TISSUES, Progress, bids_labels
+from harmobench.cohort import TISSUES, Progress, bids_labels, derivatives_description
 from harmobench.errors import HarmobenchError
 from harmobench.interface import Design, Finished, Reference
 from harmobench.job import Job, job_from
@@ -205,7 +205,10 @@ def publish(run: Run) -> None:
     cohort = run.job.cohort
     subjects, scanners = bids_labels(cohort.subjects), bids_labels(cohort.scanners)
     methods = bids_labels(part.name for part in run.job.methods)
-    write_json(run.folder / "harmonized" / "dataset_description.json", _description(run.job))
+    write_json(
+        run.folder / "harmonized" / "dataset_description.json",
+        derivatives_description("harmonized images", run.job.version),
+    )
     for (method, repeat, subject, scanner), key in run.plan.images.items():
         if not run.store.has(key):
             continue
@@ -229,15 +232,6 @@ def publish(run: Run) -> None:
         again = f"_repeat-{task.args['repeat']}" if task.args["repeat"] else ""
         folder = run.folder / "models" / task.args["method"] / f"{fold}{again}"
         link_folder(run.store.path(task.key) / "model", folder)
-
-
-def _description(job: Job) -> dict[str, Any]:
-    return {
-        "Name": "harmobench: harmonized images",
-        "BIDSVersion": "1.10.0",
-        "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": "harmobench", "Version": job.version}],
-    }
 
 
 def finished(folder: Path) -> Finished:

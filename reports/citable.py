@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from harmobench.interface import Finished
+from harmobench.measures import BUILT_IN
 from harmobench.reports.account import costs, failures
 from harmobench.reports.definitions import DEFINITIONS, Definition
 from harmobench.reports.formats import Cell, Column, Table
@@ -15,7 +16,6 @@ from harmobench.reports.lookup import Lookup, Number, Place, compared
 from harmobench.reports.provenance import provenance_line
 from harmobench.reports.style import label, pair_label
 
-BUILT_IN = "atlas-roi"
 STAR = "* differs from RAW: paired t-test, p < .05, uncorrected."
 SMALLEST = "Bold: the smallest of its {line}, RAW included, controls left out."
 

@@ -15,7 +15,7 @@ import numpy as np
 
 import harmobench
 from harmobench.atlas import Atlas
-from harmobench.cohort import bids_labels
+from harmobench.cohort import bids_labels, derivatives_description
 from harmobench.manifest import is_file_column
 from harmobench.preprocess.request import MANIFEST, Native, Request
 from harmobench.preprocess.steps import QUALITY, Measured
@@ -190,10 +190,9 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _description(request: Request, atlas: Atlas) -> dict[str, Any]:
     return {
-        "Name": "harmobench: T1 images registered, bias-corrected, masked and scaled",
-        "BIDSVersion": "1.10.0",
-        "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": "harmobench", "Version": harmobench.__version__}],
+        **derivatives_description(
+            "T1 images registered, bias-corrected, masked and scaled", harmobench.__version__
+        ),
         "Atlas": {"Name": atlas.name, "Space": atlas.space, "Reference": atlas.reference},
         "Quality": request.quality,
         "Environment": environment(),

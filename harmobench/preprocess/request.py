@@ -80,10 +80,11 @@ def read_scans(request: Request, atlas: Atlas, progress: Progress) -> list[Nativ
         fault = shear_fault(scan.grid) or _extent_fault(scan)
         if fault:
             return [f"column image: {fault} in {scan.image}"]
-        stripped = scan.mask is not None or request.skull == "off"
-        asked = stripped or request.skull == "on"
-        found[scan.subject, scan.scanner] = not stripped and (asked or shows_skull(scan))
-        return _too_large(scan) if request.skull == "off" and scan.mask is None else []
+        unmasked = scan.mask is None
+        found[scan.subject, scan.scanner] = unmasked and (
+            request.skull == "on" or (request.skull == "auto" and shows_skull(scan))
+        )
+        return _too_large(scan) if request.skull == "off" and unmasked else []
 
     cohort = read_cohort(request.source, progress, unmatched=look)
     if not cohort.scans:

@@ -152,7 +152,6 @@ def _registered(
     within = registration.ants_image(_around(brain, atlas.grid), atlas.grid) if skull else None
     coarse = registration.at_spacing(fixed, quality.spacing)
     moving = registration.at_spacing(native, quality.spacing)
-    moved = np.zeros(1, dtype=np.float32)
     for search in (False, True):
         transforms = registration.register(
             coarse, moving, quality.iterations, scratch, within, search

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -18,7 +19,14 @@ from harmobench.interface import Measure, Reference, Source
 from harmobench.tools import pattern
 from harmobench.tools.biomarkers import FREESURFER, Biomarker, Plain, biomarkers_of, units_of
 from harmobench.tools.freesurfer import FISCHL_2012
-from harmobench.tools.table import Table, first_line, plain_name, read_table, row_name
+from harmobench.tools.table import (
+    Table,
+    first_line,
+    plain_name,
+    read_table,
+    row_name,
+    unknown_rows,
+)
 
 VOLUMES = "Measure:volume"
 MEASURES = {"ThickAvg": "thickness", "ThickStd": "thicknessstd", "GrayVol": "volume"}
@@ -73,19 +81,9 @@ class FreeSurferTables:
 
     def unknown(self, place: str, scans: Collection[tuple[str, str, str]]) -> Sequence[str]:
         """Rows that fit the pattern and are none of these scans."""
-        where, rows = pattern.split_row(place)
-        inside = pattern.split_folder(where)[1]
-        known = {
-            (pattern.fill(inside, *scan), row_name(pattern.fill(rows, *scan))) for scan in scans
-        }
-        found = {
-            (name, plain_name(cells[0]))
-            for name, folder in pattern.existing(where)
-            for _, table in self._tables(folder)
-            for cells in table.rows
-            if pattern.matches(rows, plain_name(cells[0]))
-        }
-        return sorted(f"{name}:{row}" if name else row for name, row in found - known)
+        return unknown_rows(
+            place, scans, lambda folder: chain(*(table.rows for _, table in self._tables(folder)))
+        )
 
     def measure(self, source: Source) -> Iterable[Measure]:
         """Biomarkers of one scan.

@@ -16,7 +16,7 @@ from harmobench.errors import MeasurementError, SettingsError
 from harmobench.interface import Measure, Reference, Source
 from harmobench.tools import pattern
 from harmobench.tools.biomarkers import Plain, biomarkers_of, plain, units_of
-from harmobench.tools.table import Table, plain_name, read_table, row_name
+from harmobench.tools.table import Table, read_table, unknown_rows
 
 FILE, COLUMN = "synthseg", "volume"
 TWO: Plain = (
@@ -99,18 +99,7 @@ class SynthSeg:
 
     def unknown(self, place: str, scans: Collection[tuple[str, str, str]]) -> Sequence[str]:
         """Rows that fit the pattern and are none of these scans."""
-        where, rows = pattern.split_row(place)
-        inside = pattern.split_folder(where)[1]
-        known = {
-            (pattern.fill(inside, *scan), row_name(pattern.fill(rows, *scan))) for scan in scans
-        }
-        found = {
-            (name, plain_name(cells[0]))
-            for name, path in pattern.existing(where)
-            for cells in _rows(path)
-            if pattern.matches(rows, plain_name(cells[0]))
-        }
-        return sorted(f"{name}:{row}" if name else row for name, row in found - known)
+        return unknown_rows(place, scans, _rows)
 
     def measure(self, source: Source) -> Iterable[Measure]:
         """Biomarkers of one scan.

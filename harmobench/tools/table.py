@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import unicodedata
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from harmobench.errors import MeasurementError
+from harmobench.tools import pattern
 from harmobench.tools.stats import positive
 
 ENDINGS = (".nii.gz", ".nii", ".mgz")
@@ -127,3 +129,31 @@ def _decoded(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("latin-1")
+
+
+def unknown_rows(
+    place: str,
+    scans: Collection[tuple[str, str, str]],
+    rows_at: Callable[[Path], Iterable[Sequence[str]]],
+) -> list[str]:
+    """Name the rows at a place that fit its pattern and are none of these scans, sorted.
+
+    Parameters
+    ----------
+    place
+        As `pattern.split_row` takes it.
+    scans
+        Method, subject and scanner of each.
+    rows_at
+        Rows of cells, the row's name first, of what lies at one path.
+    """
+    where, rows = pattern.split_row(place)
+    inside = pattern.split_folder(where)[1]
+    known = {(pattern.fill(inside, *scan), row_name(pattern.fill(rows, *scan))) for scan in scans}
+    found = {
+        (name, plain_name(cells[0]))
+        for name, path in pattern.existing(where)
+        for cells in rows_at(path)
+        if pattern.matches(rows, plain_name(cells[0]))
+    }
+    return sorted(f"{name}:{row}" if name else row for name, row in found - known)
