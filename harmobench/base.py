@@ -42,6 +42,14 @@ class Method:
             What was expected, and what was found.
         """
 
+    def unsuited(self, cohort: Cohort) -> str | None:
+        """Say why this method cannot be used on a cohort; None where it can.
+
+        A method that was named is then refused; one of `--methods all` is left out, and that is
+        said.
+        """
+        return None
+
     def transform(self, scan: Scan) -> Scan:
         """Return `scan.with_voxels(harmonized)`."""
         raise NotImplementedError(f"{type(self).__name__} has no transform")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,10 @@ from typing import Any
 from harmobench.cohort import Cohort, place_of
 from harmobench.errors import PluginError, SettingsError, nearest
 from harmobench.imaging.volume import read_grid
-from harmobench.interface import Needs
+from harmobench.interface import CONTROLS, Needs
 from harmobench.job import Options
 from harmobench.parts import Part, plugin_part
 from harmobench.registry import find, plugins
-
-CONTROLS = ("ceiling", "degenerate", "degradation")
 
 
 def choose_methods(options: Options, notes: list[str]) -> list[Part]:
@@ -45,15 +44,73 @@ def choose_methods(options: Options, notes: list[str]) -> list[Part]:
         if part.needs["role"] in CONTROLS and options.controls == "off":
             continue
         parts.append(part)
+    if options.controls == "on":
+        parts += _controls(options, sets, {part.name for part in parts})
     if "raw" not in names:
         notes.append("raw was added: it is what every method is compared with")
     _refuse_unused_sets(sets, options)
     return sorted(parts, key=_order)
 
 
+def _controls(options: Options, sets: dict[str, Any], there: Collection[str]) -> list[Part]:
+    """Return the controls that ship with harmobench and were not named."""
+    found = []
+    for name, plugin in plugins("methods").items():
+        if name not in there and is_ours(plugin.target):
+            part = plugin_part(plugin, sets.pop(name, {}), options.preset)
+            found += [part] if part.needs["role"] in CONTROLS else []
+    return found
+
+
+def is_ours(target: str) -> bool:
+    """Whether a plugin's class ships with harmobench."""
+    return target.startswith("harmobench.")
+
+
+def names_given(text: str) -> frozenset[str]:
+    """Return the names that the user typed one by one; none where it was all or none."""
+    return frozenset() if text in ("all", "none") else frozenset(n.strip() for n in text.split(","))
+
+
+def declared(methods: Sequence[Part], options: Options) -> list[str]:
+    """Return the methods that were named, or that ship with harmobench (`Design.declared`)."""
+    named = names_given(options.methods)
+    return [part.name for part in methods if part.name in named or is_ours(part.target)]
+
+
+def parse_margins(texts: Iterable[str], metrics: Sequence[Part]) -> dict[str, float]:
+    """Equivalence margins from `METRIC=DIFFERENCE` texts.
+
+    Raises
+    ------
+    SettingsError
+        Another form, a metric that is not part of the run, or a difference that is not positive.
+    """
+    known = {part.name for part in metrics}
+    margins: dict[str, float] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        try:
+            margin = float(value)
+        except ValueError:
+            margin = math.nan
+        if not (equals and margin > 0 and math.isfinite(margin)):
+            raise SettingsError(
+                "--margin: expected METRIC=DIFFERENCE with a positive number, such as ssim=0.01, "
+                f"found '{text}'"
+            )
+        if name not in known:
+            raise SettingsError(
+                f"--margin: expected a metric of this run ({', '.join(sorted(known)) or 'none'}), "
+                f"found '{name}'{nearest(name, known)}"
+            )
+        margins[name] = margin
+    return margins
+
+
 def _order(part: Part) -> tuple[Any, ...]:
     needs = part.needs
-    own = not part.target.startswith("harmobench.")
+    own = not is_ours(part.target)
     role = needs["role"] in CONTROLS
     return (part.name != "raw", role, own, needs["folds"], bool(needs["inputs"]), part.name)
 
@@ -136,15 +193,14 @@ def parse_sets(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def _refuse_unused_sets(left: Mapping[str, Any], options: Options) -> None:
-    known = set(names_of(options.metrics, "metrics")) | set(
-        names_of(options.segmenters, "segmenters")
-    )
+    known = set(names_of(options.metrics, "metrics")) | set(plugins("statistics"))
+    known |= set(names_of(options.segmenters, "segmenters"))
     for name in left:
         if name not in known:
             everything = [*known, *names_of(options.methods, "methods")]
             hint = nearest(name, everything)
             raise SettingsError(
-                f"--set: '{name}' is no method, metric or segmenter of this run{hint}"
+                f"--set: '{name}' is no method, metric, segmenter or statistic of this run{hint}"
             )
 
 

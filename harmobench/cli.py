@@ -11,6 +11,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,10 +56,25 @@ def main() -> None:
 
 
 def _add_plugin_commands() -> None:
+    from harmobench.errors import PluginError
     from harmobench.registry import plugins
 
     for name, plugin in plugins("commands").items():
-        app.command(name)(plugin.load())
+        try:
+            command = plugin.load()
+        except PluginError as error:
+            command = _broken(error)
+        app.command(name)(command)
+
+
+def _broken(error: Exception) -> Callable[[], None]:
+    """Make a command that says why it cannot be used: the others must not suffer."""
+
+    def command() -> None:
+        raise error
+
+    command.__doc__ = "(broken: call it to read why)"
+    return command
 
 
 @app.callback(invoke_without_command=True)
@@ -128,8 +144,18 @@ def run(
         list[str] | None,
         typer.Option(help="NAME=PATTERN with {subject} and {scanner}: images made elsewhere."),
     ] = None,
+    margin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="METRIC=DIFFERENCE too small to matter, such as ssim=0.01 or volume=2 (ml), for "
+            "equivalence tests; may be repeated."
+        ),
+    ] = None,
     controls: Annotated[
-        str | None, typer.Option(help="on or off: methods that only test the metrics [on].")
+        str | None,
+        typer.Option(
+            help="Methods that only test the metrics: on, off, or auto: with --methods all [auto]."
+        ),
     ] = None,
     quiet: Quietly = False,
 ) -> None:

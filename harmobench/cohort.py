@@ -107,6 +107,9 @@ class Scan:
         Tissue maps, for metrics that read them.
     measures
         Region measures, for metrics that read them.
+    others
+        RAW of all scans that a control may look at (`Needs.sees`): the subject's, or the cohort's,
+        this one among them; in the manifest's order.
     """
 
     subject: str
@@ -117,6 +120,7 @@ class Scan:
     inputs: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
     segmentation: Segmentation | None = None
     measures: tuple[Measure, ...] | None = None
+    others: tuple[Scan, ...] = field(default=(), repr=False)
     memory: FloatArray | None = field(default=None, repr=False)
 
     def voxels(self) -> FloatArray:

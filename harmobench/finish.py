@@ -95,36 +95,49 @@ def _fold(job: Job, args: Mapping[str, Any], subject: str) -> int:
 
 def _gap_rows(run: Run, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     by_subject: dict[tuple[Any, ...], dict[str, Gap]] = {}
+    of_cohort: dict[tuple[Any, ...], dict[Any, Gap]] = {}
     for gap in run.plan.gaps:
-        key = tuple(gap.args[k] for k in ("method", "repeat", "metric", "tool", "subject"))
-        by_subject.setdefault(key, {})[gap.args["scanner"]] = gap
+        key = tuple(gap.args[k] for k in ("method", "repeat", "metric", "tool"))
+        subject, scanner = gap.args["subject"], gap.args["scanner"]
+        if metrics[gap.args["metric"]].level == "cohort":
+            of_cohort.setdefault(key, {})[subject, scanner] = gap
+        else:
+            by_subject.setdefault((*key, subject), {})[scanner] = gap
     cohort = run.job.cohort
     rows = []
+    for gaps in of_cohort.values():
+        if len(gaps) == len(cohort):  # else it was scored on the scans that there are
+            rows += _gap_structures(run, metrics, next(iter(gaps.values())), "", ("", ""))
     for (_, _, metric_name, _, subject), gaps in by_subject.items():
         metric = metrics[metric_name]
         scanners = [scan.scanner for scan in cohort.of(subject)]
         for where in _places(scanners, metric.level):
             own = [gaps[scanner] for scanner in where if scanner in gaps]
-            if not own:
-                continue
-            gap = own[0]
-            head = _head(run.job, gap.args, metrics)
-            for structure, units in _structures(run.job, metric, gap.args["tool"]).items():
-                rows.append(
-                    {
-                        **head,
-                        "fold": _fold(run.job, gap.args, subject),
-                        "structure": structure,
-                        "units": units,
-                        "subject": subject,
-                        "scanner": where[0],
-                        "reference_scanner": where[1],
-                        "value": None,
-                        "status": gap.status,
-                        "reason": gap.reason,
-                    }
-                )
+            if own:
+                rows += _gap_structures(run, metrics, own[0], subject, where)
     return rows
+
+
+def _gap_structures(
+    run: Run, metrics: Mapping[str, Any], gap: Gap, subject: str, where: tuple[str, str]
+) -> list[dict[str, Any]]:
+    head = _head(run.job, gap.args, metrics)
+    metric = metrics[gap.args["metric"]]
+    return [
+        {
+            **head,
+            "fold": _fold(run.job, gap.args, subject),
+            "structure": structure,
+            "units": units,
+            "subject": subject,
+            "scanner": where[0],
+            "reference_scanner": where[1],
+            "value": None,
+            "status": gap.status,
+            "reason": gap.reason,
+        }
+        for structure, units in _structures(run.job, metric, gap.args["tool"]).items()
+    ]
 
 
 def _structures(job: Job, metric: Any, tool: str) -> Mapping[str, str]:
@@ -189,6 +202,7 @@ def design_of(job: Job) -> Design:
     groups = {}
     if group is not None:
         groups = {s: cohort.of(s)[0].values.get(group.column, "") for s in cohort.subjects}
+    metrics = {part.name: part.build() for part in job.metrics}
     return Design(
         scanners=cohort.scanners,
         subjects=cohort.subjects,
@@ -196,7 +210,13 @@ def design_of(job: Job) -> Design:
         group=group,
         groups=groups,
         folds=dict(job.folds[0]),
-        metrics={part.name: part.build().better for part in job.metrics},
+        metrics={name: metric.better for name, metric in metrics.items()},
+        ranges={name: metric.range for name, metric in metrics.items()},
+        declared=frozenset(job.declared),
+        trained=frozenset(part.name for part in job.methods if part.needs["folds"]),
+        saw_group=frozenset(p.name for p in job.methods if group and p.needs["group"]),
+        margins=dict(job.margins),
+        seed=job.seed,
     )
 
 

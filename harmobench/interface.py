@@ -8,12 +8,12 @@ entry-point group           protocol                ships with
 harmobench.methods          Harmonizer              raw, whitestripe, ravel, calamiti, ...
 harmobench.measure_methods  MeasureHarmonizer
 harmobench.metrics          Metric                  ssim, auroc, volume, dice, ...
-harmobench.statistics       Statistic               paper
+harmobench.statistics       Statistic               paper, rigorous
 harmobench.segmenters       Segmenter               hmrf, atropos, fsl-fast, spm12
 harmobench.morphometry      Morphometry             atlas-roi, recon-all
 harmobench.morphometry      FinishedMorphometry     freesurfer, fastsurfer, synthseg, ...
 harmobench.reports          Report                  tables, html
-harmobench.commands         Command
+harmobench.commands         Command                 power
 ==========================  ======================  =======================================
 
 Classes must stand in modules that import quickly: torch, ants and the like are imported inside the
@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Role = Literal["contender", "baseline", "ceiling", "degenerate", "degradation"]
+CONTROLS = ("ceiling", "degenerate", "degradation")  # roles that are never ranked
 Status = Literal["ok", "failed", "undefined", "not_applicable", "not_measured"]
-Better = Literal["higher", "lower", "one", "equal"]
+# "one" and "zero": as near to it as possible; "equal": over scanners, whatever the value
+Better = Literal["higher", "lower", "one", "zero", "equal"]
 State = Any  # whatever a metric's `prepare` returns: numpy arrays by name, small and mergeable
 
 
@@ -84,9 +86,13 @@ class Needs:
     gpu
         Much faster with one; must still run without. Holds a worker alone while it trains.
     role
-        "contender", or what a control is there for.
+        "contender", "baseline" (ranked too), or what a control is there for (never ranked).
     sees
-        What `transform` may look at; anything but "scan" is a declared cheat, for controls.
+        What `transform` may look at; anything but "scan" is a declared cheat, for controls. See
+        `Scan.others`.
+    quick_reads
+        What metrics may read of it in the quick preset: to segment and measure every control
+        takes longer than to train a network there.
     """
 
     matched: bool = False
@@ -98,6 +104,7 @@ class Needs:
     gpu: bool = False
     role: Role = "contender"
     sees: Literal["scan", "subject", "cohort"] = "scan"
+    quick_reads: tuple[str, ...] = ("image", "segmentation", "measures")
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,9 @@ class Context:
         The clinical groups, and the manifest columns that the user named as covariates.
     raws
         RAW of the scans that a metric scores, by (subject, scanner).
+    folds, trained
+        For metrics of level "cohort": test fold of each subject, and whether the method that they
+        score was trained by these folds, so that scans of one fold share a model.
     pieces
         What a `Piecewise` method's `fit` stands on, fitted, in the order of `pieces()`; empty where
         nobody fitted them, so that `fit` has to.
@@ -165,6 +175,8 @@ class Context:
     group: Group | None = None
     covariates: tuple[str, ...] = ()
     raws: Mapping[tuple[str, str], Scan] = field(default_factory=dict)
+    folds: Mapping[str, int] = field(default_factory=dict)
+    trained: bool = False
     pieces: tuple[Any, ...] = ()
     log: Path | None = None
 
@@ -277,7 +289,9 @@ class Metric(Protocol):
     `score` is called once a subject with all its scans on one method (level "scan" and "pair"), or
     once a method with all scans (level "cohort"). Metrics that read "segmentation" are called for
     each segmenter, and find it in `scan.segmentation`, in `space` where it can be had; those that
-    read "measures" find `scan.measures`.
+    read "measures" find `scan.measures`. A class attribute `truth` may name manifest columns of
+    files that every scan must have (`scan.values`), such as the phantom's "truth_gm": where they
+    are missing, the metric is no part of the run.
     """
 
     level: ClassVar[Literal["scan", "pair", "cohort"]]
@@ -427,8 +441,19 @@ class Design:
         Group of each subject.
     folds
         Test fold of each subject.
-    metrics
-        `better` of each metric.
+    metrics, ranges
+        `better` of each metric, and its smallest and largest value.
+    declared
+        Methods that the user named, or that ship with harmobench: a plugin that just happens to be
+        installed must not change what others' adjusted p are.
+    trained
+        Methods that are cross-validated: their test subjects share a model within a fold.
+    saw_group
+        Methods that saw the clinical group: not to be judged on that group's effect size.
+    margins
+        Differences that the user declared too small to matter, by metric, for equivalence tests.
+    seed
+        Of the run: what is resampled follows it.
     """
 
     scanners: tuple[str, ...]
@@ -438,6 +463,12 @@ class Design:
     groups: Mapping[str, str] = field(default_factory=dict)
     folds: Mapping[str, int] = field(default_factory=dict)
     metrics: Mapping[str, Better] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    declared: frozenset[str] = frozenset()
+    trained: frozenset[str] = frozenset()
+    saw_group: frozenset[str] = frozenset()
+    margins: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -509,6 +540,7 @@ class Report(Protocol):
 Command = Callable[..., None]  # a typer command: its name is the entry point's
 
 __all__ = [
+    "CONTROLS",
     "TISSUES",
     "Atlas",
     "Better",

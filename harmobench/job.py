@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -39,7 +39,8 @@ class Options:
     measures: tuple[str, ...] = ()
     biomarkers: Path | None = None
     precomputed: tuple[str, ...] = ()
-    controls: str = "on"
+    margin: tuple[str, ...] = ()
+    controls: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Job:
         Whether every scan has its way back to native space.
     notes
         Sentences that the user should read.
+    declared
+        Methods that the user named or that ship with harmobench: `Design.declared`.
+    margins
+        Differences that the user declared too small to matter, by metric.
     """
 
     version: str
@@ -90,6 +95,8 @@ class Job:
     kernel: str
     threads: int = 1
     notes: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
+    margins: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def cohort(self) -> Cohort:
@@ -102,6 +109,10 @@ class Job:
             if part.name == name:
                 return part  # type: ignore[no-any-return]
         return installed(kind, name, self.preset)
+
+    def trained(self, method: str) -> bool:
+        """Whether a method is cross-validated: its test scans share a model within a fold."""
+        return bool(self.part("methods", method).needs["folds"])
 
     @property
     def groups(self) -> Group | None:
@@ -159,6 +170,6 @@ def job_from(data: Mapping[str, Any]) -> Job:
     kept = {name: value for name, value in data.items() if name in known}
     for kind in ("methods", "metrics", "segmenters", "morphometry", "statistics", "reports"):
         kept[kind] = tuple(Part(**part) for part in kept[kind])
-    for name in ("scans", "folds", "covariates", "notes"):
+    for name in ("scans", "folds", "covariates", "notes", "declared"):
         kept[name] = tuple(kept[name])
     return Job(**kept)

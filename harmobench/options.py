@@ -13,7 +13,7 @@ from harmobench.errors import SettingsError, nearest
 from harmobench.job import Options
 
 PATHS = ("cohort", "out", "biomarkers")
-LISTS = ("set", "precomputed", "measures")
+LISTS = ("set", "precomputed", "measures", "margin")
 JOINED = ("methods", "metrics", "segmenters", "covariates")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from harmobench.base import Method
 from harmobench.errors import PluginError
-from harmobench.interface import Needs, Piecewise
+from harmobench.interface import CONTROLS, Needs, Piecewise
 from harmobench.registry import Plugin, build, find
 
 
@@ -119,13 +119,13 @@ def _method_traits(plugin: Plugin, method: Any) -> dict[str, Any]:
             f"method '{plugin.name}' ({plugin.target}): expected a class attribute "
             f"`needs = Needs(...)`, found {needs!r}"
         )
-    if needs.sees != "scan":
+    if needs.sees != "scan" and needs.role not in CONTROLS:
         raise PluginError(
-            f"method '{plugin.name}' declares sees='{needs.sees}': this version gives transform "
-            "one scan at a time and nothing else"
+            f"method '{plugin.name}' declares sees='{needs.sees}' in the role '{needs.role}': "
+            f"only controls ({', '.join(CONTROLS)}) may look at other scans when they transform one"
         )
     return {
-        "needs": {**asdict(needs), "inputs": list(needs.inputs)},
+        "needs": _plain(asdict(needs)),
         "individual": type(method).fit is Method.fit,
         "pieces": _plain(method.pieces()) if isinstance(method, Piecewise) else [],
     }

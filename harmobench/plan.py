@@ -8,7 +8,7 @@ them is scored, under keys that say so, and what cannot becomes a gap with its r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from harmobench.base import Stateless
 from harmobench.cohort import place_of
 from harmobench.errors import PluginError
 from harmobench.folds import Split, split
+from harmobench.interface import CONTROLS
 from harmobench.job import Job
 from harmobench.parts import Part
 from harmobench.store import hash_file, hash_once, merkle
@@ -105,7 +106,7 @@ def _refuse_inputs(job: Job) -> None:
             if name == NEEDS_TISSUE:
                 continue
             given = job.part("methods", name)
-            if not given.individual or given.needs["inputs"]:
+            if not given.individual or given.needs["inputs"] or given.needs["sees"] != "scan":
                 raise PluginError(
                     f"method '{part.name}' needs the shared input '{name}': expected tissue, or a "
                     "method that is fitted on no scan and needs no input itself"
@@ -193,6 +194,7 @@ class _Planner:
         else:
             needs |= self.inputs(part, subject, scanner)
             needs["raw"] = self.raw(subject, scanner)
+            needs |= self.others(part, subject)
             if not part.individual:
                 fold = self.fold_of(part, repeat, subject)
                 needs["fit"] = self.fit(part, repeat, fold)
@@ -222,6 +224,15 @@ class _Planner:
                     self.job.part("methods", name), 0, subject, scanner
                 )
         return found
+
+    def others(self, part: Part, subject: str) -> dict[str, str]:
+        """RAW of the scans that a control may look at, in the manifest's order."""
+        sees = part.needs["sees"]
+        return {
+            f"other:{place_of(*scan)}": self.raw(*scan)
+            for scan in self.rows
+            if sees == "cohort" or (sees == "subject" and scan[0] == subject)
+        }
 
     def tissue(self, subject: str, scanner: str) -> str:
         row = self.rows[subject, scanner]
@@ -380,7 +391,8 @@ class _Planner:
 
     def metric(self, part: Part, repeat: int, metric: Part) -> None:
         traits = self.metric_traits[metric.name]
-        for tool, reason in self.tools(traits):
+        for tool, missing in self.tools(traits):
+            reason = missing or self.spared(part, traits, tool)
             read = {}
             for scan in self.rows:
                 where = self.gap_args(part, repeat, metric, tool, scan)
@@ -396,6 +408,15 @@ class _Planner:
                 else:
                     read[scan] = key
             self.scores(part, repeat, metric, tool, traits, read)
+
+    def spared(self, part: Part, traits: Mapping[str, Any], tool: Part | None) -> str:
+        """Why a metric is not measured on a method although it could be: it would take too long."""
+        if self.job.preset == "quick" and traits["reads"] not in part.needs["quick_reads"]:
+            return f"the quick preset reads no {traits['reads']} of this control"
+        if tool is None or traits["reads"] != "measures" or part.needs["role"] not in CONTROLS:
+            return ""
+        whole = tool.build().reads == "image"  # as recon-all does
+        return f"{tool.name} takes hours a scan: it measures no controls" if whole else ""
 
     def tools(self, traits: Mapping[str, Any]) -> list[tuple[Part | None, str]]:
         if traits["reads"] == "image":
@@ -482,7 +503,7 @@ class _Planner:
             own = {**args, "subject": scan[0], "scanner": scan[1]}
             # One that fails, of an image that is good, fails the metric: a scale made from fewer
             # scans would be another scale under the same name.
-            made = self.add("summary", needs, own, metric.identity)
+            made = self.add("summary", needs, own, metric.identity, *self.truth(metric, [scan]))
             summaries[f"state:{place_of(*scan)}"] = made
         return self.add("merge", {**summaries, "space": space}, args, metric.identity)
 
@@ -498,13 +519,20 @@ class _Planner:
             needs[f"read:{place_of(*scan)}"] = key
             needs[f"raw:{place_of(*scan)}"] = self.raw(*scan)
         order = [list(scan) for scan in read]
-        key = self.add(
-            "score", needs, {**args, "order": order}, metric.identity, order, args["space"]
-        )
+        identity: list[Any] = [metric.identity, order, args["space"], *self.truth(metric, read)]
+        if self.metric_traits[metric.name]["level"] == "cohort":
+            identity += [self.job.folds[args["repeat"]], self.job.trained(args["method"])]
+        key = self.add("score", needs, {**args, "order": order}, *identity)
         if key in self.broken:
             for subject, scanner in read:
                 where = {**args, "subject": subject, "scanner": scanner}
                 self.plan.gaps.append(Gap(where, "failed", self.broken[key]))
+
+    def truth(self, metric: Part, scans: Iterable[tuple[str, str]]) -> list[list[str]]:
+        """Hashes of the files of truth that a metric reads; nothing for one that reads none."""
+        columns = self.metric_traits[metric.name]["truth"]
+        rows = [self.rows[scan] for scan in scans] if columns else []
+        return [[row["hashes"][row["values"][column]] for column in columns] for row in rows]
 
 
 def _traits(part: Part) -> dict[str, Any]:
@@ -514,6 +542,7 @@ def _traits(part: Part) -> dict[str, Any]:
         "reads": metric.reads,
         "space": getattr(metric, "space", "template"),
         "prepares": getattr(type(metric), "prepare", None) is not Stateless.prepare,
+        "truth": tuple(getattr(metric, "truth", ())),
     }
 
 

@@ -25,3 +25,12 @@ ZHANG_2001 = Reference(
     doi="10.1109/42.906424",
     key="zhang2001hmrf",
 )
+
+# What harmobench itself defines: controls and guards.
+OWN = Reference(
+    title="harmobench: benchmark MRI harmonization methods on matched multi-scanner cohorts",
+    authors="The harmobench developers",
+    year=2026,
+    venue="Software",
+    key="harmobench",
+)

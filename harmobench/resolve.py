@@ -8,7 +8,14 @@ from typing import Any
 import harmobench
 from harmobench import folds as folding
 from harmobench.base import Method
-from harmobench.choose import choose_methods, choose_others, precomputed
+from harmobench.choose import (
+    choose_methods,
+    choose_others,
+    declared,
+    names_given,
+    parse_margins,
+    precomputed,
+)
 from harmobench.cohort import Cohort, Progress
 from harmobench.errors import SettingsError, nearest
 from harmobench.job import Job, Options
@@ -40,7 +47,10 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
     methods = choose_methods(options, notes)
     others = choose_others(options, notes)
     tools, places = choose_morphometry(options)
+    margins = parse_margins(options.margin, others["metrics"])
     cohort = read_cohort(options.cohort, progress)
+    methods = _suited(methods, options, cohort, notes)
+    others["metrics"] = _with_truth(others["metrics"], options, cohort)
     if cohort.unmatched:
         notes.append(
             f"{len(cohort.unmatched)} subject(s) were seen on one scanner only and are left out "
@@ -52,7 +62,7 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
             "works here, not what MISPEL or CALAMITI can do; judge them with --preset default"
         )
     notes += doubtful_columns(cohort)
-    _check_parameters(methods, cohort)
+    _check_parameters(methods, others["statistics"], cohort)
     scans = tuple(hashed(scan) for scan in cohort.scans)
     _refuse_equal_images(scans)
     native = ways_back(cohort, notes, progress)
@@ -63,13 +73,14 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
     target = _target(options.target, methods, cohort, contrast)
     group = _group(options.group, cohort, notes)
     covariates = _covariates(options.covariates, cohort)
+    elsewhere = precomputed(options.precomputed, cohort, methods)
     return Job(
         version=harmobench.__version__,
         command=command,
         scans=scans,
         source=str(options.cohort),
         atlas=atlas,
-        methods=tuple(methods + precomputed(options.precomputed, cohort, methods)),
+        methods=tuple(methods + elsewhere),
         metrics=others["metrics"],
         segmenters=others["segmenters"],
         morphometry=morphometry,
@@ -87,7 +98,45 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
         environment=environment(),
         kernel=kernel_digest(),
         notes=tuple(notes),
+        declared=tuple(declared(methods, options) + [part.name for part in elsewhere]),
+        margins=margins,
     )
+
+
+def _suited(
+    methods: Sequence[Part], options: Options, cohort: Cohort, notes: list[str]
+) -> list[Part]:
+    """Return the methods that this cohort suits; refuse where one that does not was named."""
+    named = names_given(options.methods)
+    kept = []
+    for part in methods:
+        method = part.build()
+        why = method.unsuited(cohort) if isinstance(method, Method) else None
+        if why is None:
+            kept.append(part)
+        elif part.name in named:
+            raise SettingsError(f"method '{part.name}': {why}")
+        else:
+            notes.append(f"method {part.name} left out: {why}")
+    return kept
+
+
+def _with_truth(metrics: Sequence[Part], options: Options, cohort: Cohort) -> tuple[Part, ...]:
+    """Return the metrics whose truth the manifest has; refuse a named one that it has not."""
+    named = names_given(options.metrics)
+    kept = []
+    for part in metrics:
+        columns = getattr(part.build(), "truth", ())
+        lacking = [c for c in columns if not all(scan.values.get(c) for scan in cohort.scans)]
+        if not lacking:
+            kept.append(part)
+        elif part.name in named:
+            raise SettingsError(
+                f"--metrics {part.name}: expected a file for every scan in the manifest's "
+                f"column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}, found none: only "
+                "cohorts whose truth is known (harmobench simulate) have it"
+            )
+    return tuple(kept)
 
 
 def _refuse_equal_images(scans: Sequence[Mapping[str, Any]]) -> None:
@@ -106,7 +155,7 @@ def _check_choices(options: Options) -> None:
     for name, value, known in (
         ("--preset", options.preset, PRESETS),
         ("--device", options.device, ("auto", "cpu", "cuda")),
-        ("--controls", options.controls, ("on", "off")),
+        ("--controls", options.controls, ("auto", "on", "off")),
     ):
         if value not in known:
             raise SettingsError(f"{name}: expected {', '.join(known)}, found '{value}'")
@@ -119,11 +168,15 @@ def _check_choices(options: Options) -> None:
             raise SettingsError(f"{name}: expected at least {least}, found {number}")
 
 
-def _check_parameters(methods: Sequence[Part], cohort: Cohort) -> None:
+def _check_parameters(methods: Sequence[Part], statistics: Sequence[Part], cohort: Cohort) -> None:
     for part in methods:
         method = part.build()
         if isinstance(method, Method):
             method.check(cohort.scanners)
+    for part in statistics:
+        check = getattr(part.build(), "check", None)
+        if check is not None:
+            check()
 
 
 def _target(

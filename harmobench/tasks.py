@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -129,7 +130,8 @@ def image(work: Work) -> None:
     elif part.name == "raw":
         made = _transformed(part.build(), scan.with_voxels(scan.voxels() * brain), part)
     else:
-        scan = replace(scan, image=work.need("raw") / "image.nii.gz", inputs=_inputs(work))
+        own = work.need("raw") / "image.nii.gz"
+        scan = replace(scan, image=own, inputs=_inputs(work), others=_others(work))
         method = part.build() if part.individual else _load_method(part, work.need("fit") / "model")
         made = _transformed(method, scan, part)
     if made.dtype.kind not in "iufb":
@@ -143,6 +145,14 @@ def image(work: Work) -> None:
 
 def _inputs(work: Work) -> dict[str, Path]:
     return {name: _input_file(folder) for name, folder in work.roles("input").items()}
+
+
+def _others(work: Work) -> tuple[Scan, ...]:
+    """RAW of the scans that a control declared to look at."""
+    return tuple(
+        replace(work.scan(*json.loads(place)), image=folder / "image.nii.gz")
+        for place, folder in work.roles("other").items()
+    )
 
 
 def _input_file(folder: Path) -> Path:
@@ -471,7 +481,11 @@ def score(work: Work) -> None:
         raws[subject, scanner] = replace(work.scan(subject, scanner), image=raw)
         scans.append(scan)
     state = _state(work.need("state")) if "state" in work.task.needs else None
-    with work.context(raws=raws) as context:
+    more: dict[str, Any] = {"raws": raws}
+    if metric.level == "cohort":
+        more["folds"] = work.job.folds[work.args["repeat"]]
+        more["trained"] = work.job.trained(work.args["method"])
+    with work.context(**more) as context:
         rows = [
             _checked_row(row, metric, work) for row in metric.score(tuple(scans), state, context)
         ]

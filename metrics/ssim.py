@@ -102,13 +102,13 @@ class SSIM:
 
     def _images(
         self, scans: Sequence[Scan], brains: Sequence[BoolArray], low: float, high: float
-    ) -> tuple[list[Floats], str]:
+    ) -> tuple[Iterable[Floats], str]:
         if self.map == "pooled":
             mapped = (
                 _mapped(scan.voxels(), brain, low, high)
                 for scan, brain in zip(scans, brains, strict=True)
             )
-            return list(mapped), ""
+            return mapped, ""  # one at a time: only what is cropped to the brain is kept
         # a shift far from 0 would cost float32 the variance, so as-is images go in float64
         raw = [scan.voxels().astype(np.float64) for scan in scans]
         outside = [image[~brain] for image, brain in zip(raw, brains, strict=True)]
@@ -137,7 +137,7 @@ def _mapped(voxels: FloatArray, brain: BoolArray, low: float, high: float) -> Fl
 
 
 def pairwise_ssim(
-    images: Sequence[Floats], brains: Sequence[BoolArray]
+    images: Iterable[Floats], brains: Sequence[BoolArray]
 ) -> Iterator[tuple[int, int, float | None]]:
     """Mean structural similarity of every pair of images over the voxels in both brains.
 
@@ -167,7 +167,7 @@ def pairwise_ssim(
     """
     anywhere = np.logical_or.reduce(brains)
     if not anywhere.any():
-        yield from ((i, k, None) for i, k in combinations(range(len(images)), 2))
+        yield from ((i, k, None) for i, k in combinations(range(len(brains)), 2))
         return
     box = bounding_box(anywhere)
     inner = tuple(slice(a, b) for a, b in box)
@@ -177,7 +177,7 @@ def pairwise_ssim(
     moments = [
         Local(*(m.reshape(-1)[where] for m in local_moments(image, AXES))) for image in cropped
     ]
-    for i, k in combinations(range(len(images)), 2):
+    for i, k in combinations(range(len(cropped)), 2):
         product = window_mean(cropped[i] * cropped[k], AXES).reshape(-1)[where]
         a, b = moments[i], moments[k]
         index = similarity(a, b, sample_covariance(product, a.mean, b.mean, len(AXES)))

@@ -691,3 +691,64 @@ def test_what_cannot_be_measured_is_a_gap_that_says_what_to_do(image: Path) -> N
     assert "--segmenters" in gaps["sizes"][0]
     assert "--measures" in gaps["thickness"][0]
     assert {task.args["metric"] for task in plan.of_kind("score")} == {"auroc"}
+
+
+# --- controls, truth and galleries ----------------------------------------------------------------
+
+
+@dataclass
+class Error(Sizes):
+    """A metric that reads a file of truth."""
+
+    reads: ClassVar[str] = "image"
+    truth: ClassVar[tuple[str, ...]] = ("truth_gm",)
+
+
+@pytest.mark.parametrize(("sees", "count"), [("scan", 0), ("subject", 3), ("cohort", 18)])
+def test_a_control_gets_raw_of_what_it_declared_to_see(image: Path, sees: str, count: int) -> None:
+    control = part("cheat", individual=True, role="degenerate", sees=sees)
+    plan = make_plan(job_of(image, methods=(RAW, control)))
+    for key in keys(plan, "image", method="cheat"):
+        task = plan.tasks[key]
+        others = [role.partition(":")[2] for role in task.needs if role.startswith("other:")]
+        assert len(others) == count
+        seen = [tuple(json.loads(place)) for place in others]
+        if sees == "subject":
+            assert seen == [(task.args["subject"], scanner) for scanner in SCANNERS]
+        for place in others:
+            assert task.needs[f"other:{place}"] == plan.images["raw", 0, *json.loads(place)]
+
+
+def test_the_quick_preset_spares_what_a_control_says_and_says_so(image: Path) -> None:
+    control = part("cheat", individual=True, role="degenerate", quick_reads=("image",))
+    job = job_of(image, methods=(RAW, control), preset="quick")
+    plan = make_plan(job)
+    assert not keys(plan, "segment", method="cheat")
+    assert keys(plan, "segment", method="raw")
+    gaps = [gap for gap in plan.gaps if gap.args["method"] == "cheat"]
+    assert {(gap.args["metric"], gap.status) for gap in gaps} == {("sizes", "not_measured")}
+    assert {gap.reason for gap in gaps} == {
+        "the quick preset reads no segmentation of this control"
+    }
+    assert keys(make_plan(replace(job, preset="default")), "segment", method="cheat")
+
+
+def test_another_file_of_truth_changes_the_scores_that_read_it(image: Path) -> None:
+    rows = tuple(
+        {**row, "values": {**row["values"], "truth_gm": "t"}, "hashes": {**row["hashes"], "t": "1"}}
+        for row in rows_of(image, dict.fromkeys(SUBJECTS, SCANNERS))
+    )
+    job = job_of(image, scans=rows, metrics=(SSIM, part("error", f"{__name__}:Error")))
+    other = {**rows[0], "hashes": {**rows[0]["hashes"], "t": "2"}}
+    before, after = make_plan(job), make_plan(replace(job, scans=(other, *rows[1:])))
+    found = changed(before, after)
+    expected = keys(before, "score", metric="error", subject="01")
+    assert found == expected
+    assert len(expected) == len(METHODS)
+
+
+def test_folds_change_what_is_scored_over_a_whole_cohort(image: Path) -> None:
+    job = job_of(image, methods=(RAW,))
+    before = make_plan(job)
+    after = make_plan(replace(job, folds=({**FOLDS, "01": 2},)))
+    assert changed(before, after) == keys(before, "score", metric="whole")

@@ -41,11 +41,18 @@ class Trained(Method):
 
 @dataclass
 class Cheat(Method):
-    needs: ClassVar = Needs(sees="cohort", role="ceiling")
+    needs: ClassVar = Needs(sees="cohort")
 
 @dataclass
 class Ceiling(Method):
     needs: ClassVar = Needs(role="ceiling")
+
+@dataclass
+class Picky(Method):
+    needs: ClassVar = Needs(role="degenerate")
+
+    def unsuited(self, cohort):
+        return f"expected more than {len(cohort.subjects)} subjects, found no more"
 
 @dataclass
 class Bare(Method):
@@ -63,6 +70,7 @@ POINTS = """
 own-trained = own_trained:Trained
 own-ceiling = own_trained:Ceiling
 own-cheat = own_trained:Cheat
+own-picky = own_trained:Picky
 own-bare = own_trained:Bare
 own-broken = own_trained_of_old:Trained
 [harmobench.segmenters]
@@ -172,6 +180,46 @@ def test_raw_is_added_and_comes_first(ask: Ask) -> None:
     assert not any(note.startswith("raw was added") for note in job.notes)
     job = ask(methods="own-ceiling,raw", controls="off")
     assert [part.name for part in job.methods] == ["raw"]
+
+
+def test_controls_come_with_all_methods_or_where_they_are_asked_for(
+    ask: Ask, options: Options
+) -> None:
+    from harmobench.choose import choose_methods
+
+    def roles(**changes: Any) -> dict[str, str]:
+        parts = choose_methods(replace(options, **changes), [])
+        return {p.name: p.needs["role"] for p in parts if p.target.startswith("harmobench.")}
+
+    own = {"oracle", "template", "shrink", "shuffle", "mismatch", "invert", "blur", "blur-noise"}
+    assert own <= set(roles(methods="all"))
+    assert not own & set(roles(methods="raw,whitestripe"))
+    assert own | {"raw"} == set(roles(methods="raw", controls="on"))
+    assert not own & set(roles(methods="all", controls="off"))
+    assert roles(methods="all", controls="off")["histogram"] == "baseline"
+    assert next(iter(roles(methods="raw", controls="on"))) == "raw"
+
+
+def test_what_a_cohort_does_not_suit_is_left_out_of_all_and_said(ask: Ask) -> None:
+    job = ask(methods="all")
+    assert "own-picky" not in {part.name for part in job.methods}
+    assert any("own-picky left out: expected more than 4" in note for note in job.notes)
+
+
+def test_named_methods_and_our_own_are_declared(ask: Ask) -> None:
+    assert ask(methods="own-ceiling,raw").declared == ("raw", "own-ceiling")
+    assert "own-trained" not in ask(methods="all").declared
+    assert {"raw", "whitestripe"} <= set(ask(methods="all").declared)
+
+
+def test_metrics_of_truth_are_part_of_a_run_where_there_is_truth(ask: Ask) -> None:
+    names = {part.name for part in ask(metrics="all").metrics}
+    assert "ssim" in names
+    assert not {"truth_rmse", "truth_dice", "volume_error"} & names
+
+
+def test_margins_are_kept(ask: Ask) -> None:
+    assert ask(margin=("ssim=0.01", "auroc = .5")).margins == {"ssim": 0.01, "auroc": 0.5}
 
 
 def test_all_leaves_out_what_is_broken_and_says_so(options: Options) -> None:
@@ -288,7 +336,13 @@ REFUSED: dict[str, tuple[dict[str, Any], type[HarmobenchError], str]] = {
     "set without a parameter": ({"set": ("ravel=2",)}, SettingsError, r"NAME\.PARAMETER=VALUE"),
     "preset": ({"preset": "fast"}, SettingsError, r"--preset: expected quick, default, paper"),
     "device": ({"device": "gpu"}, SettingsError, r"--device: expected auto, cpu, cuda, found"),
-    "controls": ({"controls": "yes"}, SettingsError, r"--controls: expected on, off, found 'yes'"),
+    "controls": ({"controls": "yes"}, SettingsError, r"--controls: expected auto, on, off, foun"),
+    "unsuited": ({"methods": "own-picky"}, SettingsError, r"'own-picky': expected more than 4 sub"),
+    "truth": ({"metrics": "truth_rmse"}, SettingsError, r"column truth_image, found none: only co"),
+    "margin form": ({"margin": ("ssim",)}, SettingsError, r"METRIC=DIFFERENCE.*found 'ssim'"),
+    "margin of none": ({"margin": ("ssim=0",)}, SettingsError, r"a positive number.*'ssim=0'"),
+    "margin of text": ({"margin": ("ssim=x",)}, SettingsError, r"a positive number.*'ssim=x'"),
+    "margin metric": ({"margin": ("sim=1",)}, SettingsError, r"\(auroc, ssim\), found 'sim'; is '"),
     "repeats": ({"repeats": 0}, SettingsError, r"--repeats: expected at least 1, found 0"),
     "workers": ({"workers": -1}, SettingsError, r"--workers: expected at least 1, found -1"),
     "seed": ({"seed": -1}, SettingsError, r"--seed: expected at least 0, found -1"),

@@ -165,7 +165,13 @@ def final_job(request: Request) -> Job:
 def _asked_part(job: Job, method: str) -> Part:
     known = {part.name: part for part in job.methods if part.name != "raw" and not part.images}
     if method in known:
-        return known[method]
+        part = known[method]
+        if part.needs["sees"] != "scan":
+            raise SettingsError(
+                f"method '{method}' is a control that looks at other scans of the cohort, for "
+                "testing metrics: it has nothing to say of a new scan"
+            )
+        return part
     why = nearest(method, known)
     if method == "raw":
         why = ", which leaves images as they are"

@@ -2,9 +2,74 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from harmobench.imaging.volume import BoolArray, FloatArray
+
+
+class TissueScale(NamedTuple):
+    """An image's own units: its grey matter's median is 0 there, its white matter's 1.
+
+    No rising affine map of the intensities changes what an image is in these units.
+
+    Attributes
+    ----------
+    grey, white
+        The two medians, in the image's units.
+    """
+
+    grey: float
+    white: float
+
+    @property
+    def distance(self) -> float:
+        """White matter's median less grey matter's: not above 0 where T1 contrast is lost."""
+        return self.white - self.grey
+
+    def apply(self, voxels: FloatArray) -> FloatArray:
+        """Bring intensities to these units; `distance` is not 0.
+
+        >>> TissueScale(grey=80.0, white=100.0).apply(np.float32([70, 80, 100]))
+        array([-0.5,  0. ,  1. ], dtype=float32)
+        """
+        return (voxels - np.float32(self.grey)) / np.float32(self.distance)
+
+
+def eroded(mask: BoolArray, by: int, least: int = 0) -> BoolArray:
+    """Take away the outermost voxels of a mask `by` times, by face neighbours.
+
+    Parameters
+    ----------
+    mask
+        Of any dimension; what lies beyond the image counts as outside.
+    by
+        Voxels.
+    least
+        Stop before fewer than so many voxels would remain, so that a coarse grid keeps some.
+
+    Examples
+    --------
+    >>> eroded(np.array([0, 1, 1, 1, 1, 1, 0], dtype=bool), 2).astype(int)
+    array([0, 0, 0, 1, 0, 0, 0])
+    """
+    for _ in range(by):
+        smaller = _eroded_once(mask)
+        if np.count_nonzero(smaller) < least:
+            break
+        mask = smaller
+    return mask
+
+
+def _eroded_once(mask: BoolArray) -> BoolArray:
+    out = mask.copy(order="K")
+    for axis in range(mask.ndim):
+        to, own = np.moveaxis(out, axis, 0), np.moveaxis(mask, axis, 0)
+        to[1:] &= own[:-1]
+        to[:-1] &= own[1:]
+        to[[0, -1]] = False
+    return out
 
 
 def tissue_medians(voxels: FloatArray, gm: BoolArray, wm: BoolArray) -> tuple[float, float]:
