@@ -2,7 +2,7 @@
 
 Aggregates use scores with status "ok" of subjects who have both scans of a pair. A score of one
 scan has its scanner in `scanner`, a pair's in `scanner` and `reference_scanner`; both are empty
-where an aggregate is over all scanners or pairs.
+where an aggregate is over all scanners or pairs. Scores of level "cohort" are left out.
 
 ===============================  ====================  ============================================
 metrics                          aggregate             definition
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BASELINE = "raw"
+COHORT = "cohort"  # scores that stand for all scans at once are not the paper's
 POOLED = frozenset({"biomarker"})  # tested once over all pairs, as in Table 3
 Cell = dict[str, Any]
 
@@ -66,6 +67,7 @@ class Paper:
         rows: list[dict[str, object]] = [
             {**block.labels, "units": block.units, "mode": self.mode, **cell}
             for block in blocks(scores)
+            if block.level != COHORT
             for cell in cells(block, design)
         ]
         return table(rows, AGGREGATE_COLUMNS)
