@@ -129,7 +129,7 @@ def _case(
             staying.append(method)
     common = tuple(s for s in seen if all(s in whole[m] for m in staying))
     values = {
-        m: {s: v for s, v in subject_values(b, better).items() if s in whole[m]}
+        m: {s: v for s, v in subject_values(b, better, cells).items() if s in whole[m]}
         for m, b in every.items()
     }
     units = next((b.units for b in every.values() if b.units), "")
@@ -163,17 +163,21 @@ def _spread(block: Block) -> Iterator[Block]:
     yield Block(labels, block.units, "cohort", {("", ""): spreads} if spreads else {})
 
 
-def subject_values(block: Block, better: Better) -> BySubject:
+def subject_values(
+    block: Block, better: Better, cells: Mapping[str, set[Names]] | None = None
+) -> BySubject:
     """One number a subject: what methods are compared by.
 
     The mean over the subject's scans or pairs; of measures that should be equal over scanners the
     mean absolute difference over its pairs; of those that should be one or zero the mean distance
-    from it.
+    from it. Where `cells` names a subject's scans or pairs, the others are left out: a method may
+    have been scored where RAW was not.
     """
     by_subject: dict[str, list[float]] = {}
-    for row in block.values.values():
+    for names, row in block.values.items():
         for subject, value in row.items():
-            by_subject.setdefault(subject, []).append(value)
+            if cells is None or names in cells.get(subject, ()):
+                by_subject.setdefault(subject, []).append(value)
     if better == "equal":
         return {s: _mean_difference(v) for s, v in by_subject.items() if len(v) > 1}
     target = {"one": 1.0, "zero": 0.0}.get(better)
