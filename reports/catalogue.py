@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from harmobench.interface import Finished
 from harmobench.reports import figures
+from harmobench.reports.figures.pareto import tools
 from harmobench.reports.figures.training import quantities
-from harmobench.reports.lookup import Lookup, measured, scores
+from harmobench.reports.guards import guard_columns
+from harmobench.reports.lookup import Lookup, compared, measured, scores
+from harmobench.reports.rows import ESTIMATE
 from harmobench.reports.style import label
 
 if TYPE_CHECKING:
@@ -28,55 +31,79 @@ class Plot:
 
 @dataclass(frozen=True)
 class Section:
-    """One of the paper's criteria: figures and the ids of the tables beside them, in blocks."""
+    """A part of the page: figures and the ids of the tables beside them, in blocks.
+
+    Tables that the run does not have are left out.
+    """
 
     id: str
     title: str
     text: str
-    blocks: tuple[tuple[tuple[Plot, ...], str], ...]
+    blocks: tuple[tuple[tuple[Plot, ...], tuple[str, ...]], ...]
 
 
 def sections(run: Finished) -> list[Section]:
-    """Return the paper's criteria in the paper's order."""
+    """Return the paper's criteria in the paper's order, then what the paper does not have."""
     return [
         Section(
             "similarity",
             "Image similarity",
             "Matched scans show one brain, so they should look alike. Agreement alone cannot tell "
             "a good method from one that blurs brains into each other.",
-            ((_ssim(run), "HB-T1"),),
+            ((_ssim(run), _both("HB-T1")),),
         ),
         Section(
             "contrast",
             "GM-WM contrast",
             "Grey and white matter should be told apart equally well on every scanner, and no "
             "worse than in RAW.",
-            ((_auroc(run), "HB-T5"),),
+            ((_auroc(run), _both("HB-T5")),),
         ),
         Section(
             "volumes",
             "Volumes and segmentations",
             "One brain has one volume, whichever scanner saw it. Each tool is judged by itself.",
             (
-                (_volumes(run), ""),
-                (_differences(run), "HB-T2"),
-                (_rmsd(run), "HB-T3"),
-                (_dice(run), "HB-T4"),
+                (_volumes(run), ()),
+                (_differences(run), _both("HB-T2")),
+                (_rmsd(run), _both("HB-T3")),
+                (_dice(run), _both("HB-T4")),
             ),
         ),
         Section(
             "biology",
             "Biomarkers and effect sizes",
             "Regional measures should agree over scanners, and group differences should survive.",
-            (((), "HB-T6"), (_biomarkers(run), "HB-T7"), (_effects(run), "HB-T8")),
+            (
+                ((), _both("HB-T6")),
+                (_biomarkers(run), _both("HB-T7")),
+                (_effects(run), _both("HB-T8")),
+            ),
+        ),
+        Section(
+            "components",
+            "Removed and kept",
+            "Removing the scanner is easy, and so is keeping the subjects; a method has to do "
+            "both. There is no overall score.",
+            (
+                (_pareto(run), ("HB-T9", "HB-T9-details", "HB-T9-limits")),
+                ((), ("HB-T9-seeds",)),
+                ((), _both("HB-T9-truth")),
+            ),
         ),
         Section(
             "guards",
             "Guards",
-            "A method that changes how slices follow each other changes more than the scanner.",
-            (((), "HB-T12"),),
+            "What notices a method that buys agreement by removing anatomy. Controls are there to "
+            "show that it does.",
+            ((_guards(run), _both("HB-T12")),),
         ),
     ]
+
+
+def _both(name: str) -> tuple[str, str]:
+    """Return the ids of the paper's table and of the rigorous one beside it."""
+    return name, f"{name}-rigorous"
 
 
 def training(run: Finished) -> tuple[Plot, ...]:
@@ -243,13 +270,44 @@ def _effects(run: Finished) -> tuple[Plot, ...]:
     )
 
 
+def _pareto(run: Finished) -> tuple[Plot, ...]:
+    return tuple(
+        Plot(
+            f"pareto-{_safe(tool)}",
+            f"Removal against preservation ({label(tool)}). Across: what is left of the scanners' "
+            "component; up: the subjects' component, and individuality, all relative to RAW "
+            "(components as SDs; bars: 95% intervals of the method's own). Left and near the "
+            "dotted line is better. Hollow: controls; beyond the edge, with their number. Line: "
+            "contenders that no other beats on both. Dashed: what registration alone gives back.",
+            f"Points of the scanner component left against the subject component and individuality "
+            f"kept, by {label(tool)}, a point a method; the numbers are in HB-T9 and HB-T12.",
+            lambda tool=tool: figures.pareto(run, tool),  # type: ignore[misc]
+        )
+        for tool in tools(run)
+    )
+
+
+def _guards(run: Finished) -> tuple[Plot, ...]:
+    if not any(column.parts == ESTIMATE for column, _ in guard_columns(run)):
+        return ()
+    return (
+        Plot(
+            "guard-points",
+            "Guards. Mean with 95% interval of every method and control (hollow); dotted: RAW; "
+            "ticks: chance.",
+            "Points of each guard, a panel a guard, a line a method; the numbers are in HB-T12.",
+            lambda: figures.guard_points(run),
+        ),
+    )
+
+
 def _means(run: Finished, metric: str, aggregate: str, tool: str | None = None) -> str:
     """Return "RAW 0.81, MISPEL 0.94": for alt text, a mean over all the bars of a method."""
     lookup = Lookup(run)
     places = lookup.cases(metric, aggregate) or lookup.cases(metric, aggregate, pooled=True)
     places = [place for place in places if tool in (None, place.tool)]
     said = []
-    for method in run.design.methods:
+    for method in compared(run.design.methods):
         found = [lookup.value(metric, aggregate, place, method) for place in places]
         known = [value for value in found if value is not None]
         if known:

@@ -8,31 +8,40 @@ from dataclasses import replace
 import numpy as np
 
 from harmobench.interface import Finished
-from harmobench.measures import BUILT_IN
 from harmobench.reports.account import costs, failures
+from harmobench.reports.companions import companions
+from harmobench.reports.counts import counted
 from harmobench.reports.definitions import DEFINITIONS, Definition
+from harmobench.reports.estimates import estimates
 from harmobench.reports.formats import Cell, Column, Table
-from harmobench.reports.lookup import Lookup, Number, Place, compared
+from harmobench.reports.guards import guards
+from harmobench.reports.lookup import Lookup, Number, Place, compared, controls
 from harmobench.reports.provenance import provenance_line
+from harmobench.reports.rows import digits_of, tools_note
 from harmobench.reports.style import label, pair_label
 
-STAR = "* differs from RAW: paired t-test, p < .05, uncorrected."
+STAR = "* differs from RAW: paired t-test, p < .05, uncorrected; identical: no value differs."
 SMALLEST = "Bold: the smallest of its {line}, RAW included, controls left out."
 
 
 def citable(run: Finished) -> list[Table]:
     """Return the tables of a run in the order of their ids.
 
-    Tables of metrics that this version does not have (HB-T9) are left out; tables that nothing
-    was measured for say so.
+    Tables that nothing was measured for say so; HB-T12, and tables that stand beside another, are
+    there where they hold anything.
     """
     lookup = Lookup(run)
     line = provenance_line(run.settings)
-    tables = [_aggregates(run, lookup, d, line) for d in DEFINITIONS if d.id != "HB-T12"]
+    tables = [_aggregates(run, lookup, definition, line) for definition in DEFINITIONS]
+    tables += companions(run, line) + estimates(run, line) + guards(run, line)
     tables += [costs(run, line), failures(run, line)]
-    if lookup.places("slice_consistency", "mean"):
-        tables.append(_aggregates(run, lookup, DEFINITIONS[-1], line))
-    return tables
+    return sorted(tables, key=_order)
+
+
+def _order(table: Table) -> tuple[int, str]:
+    """HB-T2 before HB-T10, and what stands beside a table after it."""
+    number, _, beside = table.id.removeprefix("HB-T").partition("-")
+    return int(number), beside
 
 
 def _aggregates(run: Finished, lookup: Lookup, definition: Definition, line: str) -> Table:
@@ -95,8 +104,10 @@ def _cell(
 ) -> Cell:
     if number is None or number.value is None:
         known = number.status if number else lookup.status(definition.metric, place, method)
-        return Cell(text=known)
+        return Cell(text=known, aside=method in controls(lookup.run.design.methods))
     spread = definition.aggregates[1]
+    short = "" if number.n in (None, most) else f" [n={number.n}]"
+    same = definition.tested and lookup.identical(definition.metric, place, method)
     return Cell(
         number.value,
         lookup.value(definition.metric, spread, place, method) if spread else None,
@@ -104,7 +115,8 @@ def _cell(
         number.n,
         definition.tested and lookup.significant(definition.metric, place, method),
         best,
-        "" if number.n in (None, most) else f" [n={number.n}]",
+        f"{short} [identical]" if same else short,
+        aside=method in controls(lookup.run.design.methods),
     )
 
 
@@ -118,8 +130,7 @@ def _digits(lookup: Lookup, definition: Definition, place: Place) -> int:
         if (other.tool, other.structure) == (place.tool, place.structure)
         for method in lookup.run.design.methods
     ]
-    sizes = [abs(x) for x in found if x]
-    return int(np.clip(1 - np.floor(np.log10(np.median(sizes))), 2, 4)) if sizes else 2
+    return digits_of(found)
 
 
 def _best(
@@ -160,15 +171,18 @@ def _caption(run: Finished, lookup: Lookup, definition: Definition, places: Sequ
     if counts:
         span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         sentences.append(f"n = {span} {_unit_of_n(definition)}.")
+    sentences.append(counted(run, [definition.metric]))
     if definition.best == "smallest":
         sentences.append(SMALLEST.format(line="column" if definition.wide else "row"))
     elif definition.best:
         sentences.append("Bold: above RAW, in RAW's direction.")
     if definition.tested:
         sentences.append(STAR)
+    if aside := controls(run.design.methods):
+        sentences.append(f"Controls, never ranked: {', '.join(map(label, aside))}.")
     if len(run.failures):
         sentences.append("What failed stands in HB-T11.")
-    return " ".join(sentences)
+    return " ".join(filter(None, sentences))
 
 
 def _how_measured(places: Sequence[Place]) -> Iterator[str]:
@@ -179,8 +193,7 @@ def _how_measured(places: Sequence[Place]) -> Iterator[str]:
     where = f" in {spaces[0]} space" if len(spaces) == 1 else ""
     if by or where:
         yield f"Measured{by}{where}."
-    if BUILT_IN in tools:
-        yield f"{BUILT_IN} is grey matter within the regions of the atlas, not FreeSurfer."
+    yield tools_note(tools)
 
 
 def _unit_of_n(definition: Definition) -> str:
@@ -188,7 +201,6 @@ def _unit_of_n(definition: Definition) -> str:
         "HB-T6": "pooled differences",
         "HB-T7": "pooled differences",
         "HB-T8": "scanners",
-        "HB-T12": "scans",
     }.get(definition.id, "subjects")
 
 
@@ -247,7 +259,9 @@ def _by_method(
         tool = f"{label(place.tool)} " if several else ""
         key = f"{place.tool} {place.structure}" if several else place.structure
         columns.append(Column(key, f"{tool}{label(place.structure)}{units}", measured=True))
+    aside = controls(lookup.run.design.methods)
     rows = [
-        (Cell(text=label(method)), *(line[i] for line in cells)) for i, method in enumerate(methods)
+        (Cell(text=label(method), aside=method in aside), *(line[i] for line in cells))
+        for i, method in enumerate(methods)
     ]
     return tuple(columns), tuple(rows)

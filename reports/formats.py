@@ -29,17 +29,20 @@ LATEX = {
 }
 MARKDOWN = re.compile(r"([\\`*_\[\]|#])")
 WIDE = 6  # columns that fit a page at \\small
+LONG = 45  # rows that fit one page
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute these
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: a number, perhaps with its spread, or words.
+    """One cell: a number, perhaps with its spread or its interval, or words.
 
     Attributes
     ----------
     value, spread
         The number and its SD, unrounded.
+    low, high
+        Its interval, shown where both are known.
     digits
         Decimals that are shown, everywhere the same.
     n
@@ -50,6 +53,10 @@ class Cell:
         Set in bold.
     text
         Shown instead of a number, or behind it.
+    p
+        The number is a p: what rounds to zero is shown as less than the last decimal.
+    aside
+        Of a control, which is never ranked: pages show it paler.
     """
 
     value: float | None = None
@@ -59,23 +66,52 @@ class Cell:
     significant: bool = False
     best: bool = False
     text: str = ""
+    low: float | None = None
+    high: float | None = None
+    p: bool = False
+    aside: bool = False
 
     @property
     def shown(self) -> str:
-        """Number and spread, without marks."""
+        """Number, spread and interval, without marks."""
         if self.value is None:
             return self.text
         spread = "" if self.spread is None else f" ({rounded(self.spread, self.digits)})"
-        return f"{rounded(self.value, self.digits)}{spread}{self.text}"
+        limits = (self.low, self.high)
+        known = [rounded(x, self.digits) for x in limits if x is not None]
+        interval = f" [{', '.join(known)}]" if len(known) == len(limits) else ""
+        return f"{self.number}{spread}{interval}{self.text}"
+
+    @property
+    def number(self) -> str:
+        """The number alone, rounded; empty where there is none."""
+        if self.value is None:
+            return ""
+        least = 10.0**-self.digits
+        if self.p and self.value < least / 2:
+            return f"<{rounded(least, self.digits)}"
+        return rounded(self.value, self.digits)
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name in CSV, its heading, and whether it holds numbers of a method."""
+    """A column.
+
+    Attributes
+    ----------
+    key, heading
+        Its name in CSV, and in the other forms.
+    measured
+        Whether it holds numbers.
+    parts
+        What CSV has in columns of their own beside a measured number: of "SD", "low", "high", "n"
+        and "mark".
+    """
 
     key: str
     heading: str
     measured: bool = False
+    parts: tuple[str, ...] = ("SD", "n", "mark")
 
 
 @dataclass(frozen=True)
@@ -116,7 +152,7 @@ def rounded(number: float, digits: int) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Return a table as CSV: number, SD, n and marks in columns of their own."""
+    """Return a table as CSV: number, SD, interval, n and marks in columns of their own."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([*_csv_header(table), "table", "caption", "provenance"])
@@ -134,22 +170,26 @@ def _csv_header(table: Table) -> list[str]:
     for column in table.columns:
         header.append(column.key)
         if column.measured:
-            header += [f"{column.key} SD", f"{column.key} n", f"{column.key} mark"]
+            header += [f"{column.key} {part}" for part in column.parts]
     return header
 
 
 def _csv_row(table: Table, row: tuple[Cell, ...]) -> list[str]:
     fields = []
     for column, cell in zip(table.columns, row, strict=True):
-        number = "" if cell.value is None else rounded(cell.value, cell.digits)
-        if not column.measured:
-            fields.append(number or _plain(cell.text))
-            continue
-        spread = "" if cell.spread is None else rounded(cell.spread, cell.digits)
-        marks = ["bold"] * cell.best + ["*"] * cell.significant
-        fields += [number or _plain(cell.text), spread, "" if cell.n is None else str(cell.n)]
-        fields.append(" ".join(marks))
+        fields.append(cell.number or _plain(cell.text))
+        if column.measured:
+            fields += [_csv_part(cell, part) for part in column.parts]
     return fields
+
+
+def _csv_part(cell: Cell, part: str) -> str:
+    if part == "n":
+        return "" if cell.n is None else str(cell.n)
+    if part == "mark":
+        return " ".join(["bold"] * cell.best + ["*"] * cell.significant)
+    number = {"SD": cell.spread, "low": cell.low, "high": cell.high}[part]
+    return "" if number is None else rounded(number, cell.digits)
 
 
 def _plain(text: str) -> str:
@@ -180,27 +220,36 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def to_latex(table: Table) -> str:
-    r"""Return a table as LaTeX; the preamble needs \usepackage{booktabs}."""
+    r"""Return a table as LaTeX; the preamble needs \usepackage{booktabs}, and longtable if long."""
     caption = f"{table.id} {latex(table.title)}. {latex(table.caption)} {latex(table.provenance)}"
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{caption}}}",
-        rf"\label{{tab:{table.id}}}",
-    ]
-    if table.rows:
-        spec = "".join("r" if c.measured else "l" for c in table.columns)
-        wide = len(table.columns) > WIDE
-        lines.append(r"\scriptsize\setlength{\tabcolsep}{3pt}" if wide else r"\small")
-        lines += [rf"\begin{{tabular}}{{{spec}}}", r"\toprule"]
-        lines.append(" & ".join(latex(c.heading) for c in table.columns) + r" \\")
-        lines.append(r"\midrule")
-        lines += [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in table.rows]
-        lines += [r"\bottomrule", r"\end{tabular}"]
-    else:
-        lines.append(rf"\emph{{{latex(table.reason)}}}")
-    return "\n".join([*lines, r"\end{table}", ""])
+    name = rf"\caption{{{caption}}}", rf"\label{{tab:{table.id}}}"
+    if not table.rows:
+        body = [*name, rf"\emph{{{latex(table.reason)}}}"]
+        return _latex_lines("booktabs", r"\begin{table}", r"\centering", *body, r"\end{table}")
+    spec = "".join("r" if c.measured else "l" for c in table.columns)
+    size = r"\scriptsize\setlength{\tabcolsep}{3pt}" if len(spec) > WIDE else r"\small"
+    head = [r"\toprule", " & ".join(latex(c.heading) for c in table.columns) + r" \\", r"\midrule"]
+    rows = [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in table.rows]
+    if len(rows) > LONG:
+        return _latex_lines(
+            "booktabs,longtable",
+            rf"{{{size}",
+            rf"\begin{{longtable}}{{{spec}}}",
+            rf"{''.join(name)} \\",
+            *head,
+            r"\endhead",
+            *rows,
+            r"\bottomrule",
+            r"\end{longtable}}",
+        )
+    body = [rf"\begin{{tabular}}{{{spec}}}", *head, *rows, r"\bottomrule", r"\end{tabular}"]
+    return _latex_lines(
+        "booktabs", r"\begin{table}", r"\centering", *name, size, *body, r"\end{table}"
+    )
+
+
+def _latex_lines(packages: str, *lines: str) -> str:
+    return "\n".join([rf"% needs \usepackage{{{packages}}}", *lines, ""])
 
 
 def latex(text: str) -> str:

@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 TEMPLATE = "report.html.j2"
 SVG_BYTES = 350_000  # above this a picture of the figure is smaller
 SCREEN_DPI = 130
+LONG = 24  # rows of a table that the page shows without scrolling it
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ def render(
 
     from harmobench.reports import provenance, style, words
     from harmobench.reports.citable import citable
+    from harmobench.reports.findings import findings
+    from harmobench.reports.lookup import compared, controls
     from harmobench.reports.verdict import verdict
 
     environment = Environment(
@@ -104,7 +107,11 @@ def render(
         curves=[placed[plot.stem] for plot in curves],
         placed=placed,
         gallery=gallery,
+        findings=findings(run),
         verdict=verdict(run),
+        ranked=compared(run.design.methods),
+        controls=controls(run.design.methods),
+        long=LONG,
         failed=failed_methods(run),
         paragraphs=words.methods_text(run),
         bibliography=words.bibliography(run),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,9 @@ from harmobench.reports.style import order
 if TYPE_CHECKING:
     import pandas as pd
 
-ALPHA = 0.05  # paper, section 2.5
-MODE = "paper"
+ALPHA = 0.05  # paper, section 2.5; the rigorous mode's level too
+PAPER, RIGOROUS = "paper", "rigorous"
+IDENTICAL = "identical"  # the reason of tests where no value differs
 STATUS = {
     "failed": "failed",
     "undefined": "undefined",
@@ -38,42 +39,51 @@ class Place:
 
 @dataclass(frozen=True)
 class Number:
-    """An aggregate as it stands in the run's table."""
+    """An aggregate as it stands in the run's table; `interval` says how low and high were made."""
 
     value: float | None
     n: int | None
     status: str
     reason: str
     units: str
+    low: float | None = None
+    high: float | None = None
+    interval: str = ""
 
 
 class Lookup:
-    """Aggregates and tests of the paper's mode, first repeat, by what they belong to."""
+    """Aggregates (and the paper's tests) of one mode, first repeat, by what they belong to."""
 
-    def __init__(self, run: Finished) -> None:
+    def __init__(self, run: Finished, mode: str = PAPER) -> None:
         self.run = run
+        self.mode = mode
         self._places: dict[tuple[str, str], list[Place]] = {}
 
     @cached_property
     def aggregates(self) -> pd.DataFrame:
-        """Aggregates of the paper's mode, of the first repeat."""
-        return first_repeat(paper(self.run.aggregates))
+        """Aggregates of this mode, of the first repeat."""
+        return first_repeat(of_mode(self.run.aggregates, self.mode))
 
     @cached_property
     def _numbers(self) -> Mapping[tuple[str, str, Place, str], Number]:
         found: dict[tuple[str, str, Place, str], Number] = {}
-        for row in self.aggregates.to_dict("records"):
+        for row in records(self.aggregates):
             key = (str(row["metric"]), str(row["aggregate"]), _place(row), str(row["method"]))
             found.setdefault(key, _number(row))
         return found
 
     @cached_property
-    def _significant(self) -> frozenset[tuple[str, str, str, str, str, str]]:
-        frame = first_repeat(paper(self.run.comparisons))
-        frame = frame[(frame["comparator"] == "raw") & (frame["status"] == "ok")]
-        frame = frame[frame["p"] < ALPHA]
-        names = ["metric", "tool", "structure", "scanner", "reference_scanner", "method"]
-        return frozenset(frame[names].itertuples(index=False, name=None))
+    def _tests(self) -> pd.DataFrame:
+        frame = first_repeat(of_mode(self.run.comparisons, PAPER))
+        return frame[(frame["comparator"] == "raw") & (frame["status"] == "ok")]
+
+    @cached_property
+    def _significant(self) -> frozenset[tuple[str, ...]]:
+        return _keys(self._tests[self._tests["p"] < ALPHA])
+
+    @cached_property
+    def _identical(self) -> frozenset[tuple[str, ...]]:
+        return _keys(self._tests[self._tests["reason"] == IDENTICAL])
 
     def number(self, metric: str, aggregate: str, place: Place, method: str) -> Number | None:
         """One aggregate, or None where the run has none."""
@@ -88,6 +98,11 @@ class Lookup:
         """Whether the method differs from RAW here: paired t-test, p < .05, uncorrected."""
         pair = (place.scanner, place.reference_scanner)
         return (metric, place.tool, place.structure, *pair, method) in self._significant
+
+    def identical(self, metric: str, place: Place, method: str) -> bool:
+        """Whether all of the method's values here are RAW's, so that there is nothing to test."""
+        pair = (place.scanner, place.reference_scanner)
+        return (metric, place.tool, place.structure, *pair, method) in self._identical
 
     def places(self, metric: str, aggregate: str) -> list[Place]:
         """All that this aggregate was made for: by tool, space, structure, then scanner order."""
@@ -134,9 +149,17 @@ class Lookup:
         return "This metric was not part of the run."
 
 
-def paper(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the paper's statistics."""
-    return frame.loc[frame["mode"] == MODE]
+def of_mode(frame: pd.DataFrame, mode: str) -> pd.DataFrame:
+    """Rows of one mode's statistics: the paper's, or the rigorous ones."""
+    return frame.loc[frame["mode"] == mode]
+
+
+def records(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield rows by column name, many times faster than pandas does for text columns."""
+    names = [str(name) for name in frame.columns]
+    columns = [frame[name].to_numpy(dtype=object) for name in names]
+    for values in zip(*columns, strict=True):
+        yield dict(zip(names, values, strict=True))
 
 
 def first_repeat(frame: pd.DataFrame) -> pd.DataFrame:
@@ -163,18 +186,38 @@ def compared(methods: Mapping[str, str]) -> list[str]:
     return [name for name, role in methods.items() if role in ("contender", "baseline")]
 
 
+def controls(methods: Mapping[str, str]) -> list[str]:
+    """Methods that are never ranked."""
+    return [name for name in methods if name not in compared(methods)]
+
+
 def _place(row: Mapping[Any, Any]) -> Place:
     return Place(*(str(row[name]) for name in Place.__dataclass_fields__))
 
 
+def _keys(frame: pd.DataFrame) -> frozenset[tuple[str, ...]]:
+    names = ["metric", "tool", "structure", "scanner", "reference_scanner", "method"]
+    return frozenset(frame[names].itertuples(index=False, name=None))
+
+
 def _number(row: Mapping[Any, Any]) -> Number:
-    value = float(row["value"])
-    known = row["status"] == "ok" and bool(np.isfinite(value))
-    n = int(row["n"])
-    status = "" if known else STATUS.get(str(row["status"]), "undefined")
+    value = known(row["value"]) if row["status"] == "ok" else None
     return Number(
-        value if known else None, n if n >= 0 else None, status, str(row["reason"]), row["units"]
+        value,
+        int(row["n"]) if row["n"] >= 0 else None,
+        "" if value is not None else STATUS.get(str(row["status"]), "undefined"),
+        str(row["reason"]),
+        row["units"],
+        known(row["low"]),
+        known(row["high"]),
+        str(row["interval"]),
     )
+
+
+def known(number: Any) -> float | None:
+    """Return a number of a table; None where it has none there."""
+    value = float(number)
+    return value if np.isfinite(value) else None
 
 
 def values_by(

@@ -12,6 +12,7 @@ import numpy as np
 
 from harmobench.imaging.volume import BoolArray, FloatArray
 from harmobench.interface import Finished
+from harmobench.reports.lookup import compared, controls
 
 AXES = ("axial", "coronal", "sagittal")
 WINDOW = (1.0, 99.5)  # percentiles of a method's brain pixels that become black and white
@@ -39,6 +40,16 @@ class Gallery:
         """Methods with pictures, in the run's order."""
         named = {key[0] for key in self.run.pictures}
         return [method for method in self.run.design.methods if method in named]
+
+    @property
+    def ranked(self) -> list[str]:
+        """Methods with pictures that are no control."""
+        return [name for name in compared(self.run.design.methods) if name in self.methods]
+
+    @property
+    def controls(self) -> list[str]:
+        """Controls with pictures."""
+        return [name for name in controls(self.run.design.methods) if name in self.methods]
 
     def has(self, method: str, subject: str, scanner: str) -> bool:
         """Whether there is a picture of this scan."""

@@ -1,4 +1,4 @@
-"""What came out, in counts and words: in how many cases each method is better than RAW."""
+"""The paper's own counts: in how many cases each method is better than RAW; no controls."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 
 from harmobench.interface import Finished
 from harmobench.reports.citable import rises
-from harmobench.reports.lookup import Lookup
+from harmobench.reports.lookup import Lookup, compared
 from harmobench.reports.style import label
+from harmobench.reports.words import joined
 
 RELATIVE = 1e-6  # differences below this are rounding
 TISSUES = ("gm", "wm")  # the paper counts these two
@@ -99,7 +100,7 @@ class Verdict:
 def verdict(run: Finished) -> Verdict:
     """Count, for every criterion that was measured, where each method is better than RAW."""
     lookup = Lookup(run)
-    methods = tuple(name for name in run.design.methods if name != "raw")
+    methods = tuple(name for name in compared(run.design.methods) if name != "raw")
     counts = {(m, c.name): _count(lookup, c, m) for m in methods for c in CRITERIA}
     measured = tuple(c for c in CRITERIA if any(counts[m, c.name].cases for m in methods))
     sentences = tuple(_sentence(c, methods, counts) for c in measured)
@@ -165,11 +166,7 @@ def _sentence(
         parts[2] = ("by none of " if not every else "not by ", none)
     if criterion.better == "kept":
         parts = [("for all with ", every), ("in part with ", some), ("for none with ", none)]
-    said = [f"{head}{_list(names)}" for head, names in parts if names]
-    unchanged = f"unchanged by {_list(same)}" if same else ""
+    said = [f"{head}{joined(names)}" for head, names in parts if names]
+    unchanged = f"unchanged by {joined(same)}" if same else ""
     changed = f"{criterion.verb} {'; '.join(said)}" if said else ""
     return f"{criterion.name} {'; '.join(filter(None, (changed, unchanged)))}."
-
-
-def _list(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -7,8 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from harmobench.interface import Finished, Reference
+from harmobench.reports.lookup import PAPER, RIGOROUS, compared, controls
 from harmobench.reports.provenance import spoken
 from harmobench.reports.style import label
+
+STATISTICS = {
+    RIGOROUS: (
+        "Scores were averaged over each subject's scans or pairs first. Each method was compared "
+        "with RAW over subjects by sign-flip tests (exact to 20 subjects), with 95% t intervals of "
+        "the mean difference; p were adjusted by Holm's method within families of one metric and "
+        "tool and by Benjamini and Bogomolov's over families. Contenders were compared with each "
+        "other by max-|t| sign-flip tests over all pairs. Controls were families of their own."
+    ),
+    PAPER: (
+        "Beside that, each method was compared with RAW as in the MISPEL paper: by paired t-tests "
+        "over subjects for each scanner pair (biomarkers: over all subjects and pairs pooled), at "
+        "p < .05 without correction for the number of tests."
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -74,12 +90,17 @@ def _cohort(run: Finished) -> str:
 
 
 def _methods(run: Finished, cite: Any) -> str:
-    names = [cite("method", name) for name in run.design.methods]
+    names = [cite("method", name) for name in compared(run.design.methods)]
     version = run.settings.get("version")
     tool = f"harmobench {version}" if version else "harmobench"
     text = f"{tool} compared {joined(names)}"
     preset = run.settings.get("preset")
-    return text + (f", with the preset '{preset}'." if preset else ".")
+    text += f", with the preset '{preset}'." if preset else "."
+    aside = [cite("method", name) for name in controls(run.design.methods)]
+    if aside:
+        were = "was a control" if len(aside) == 1 else "were controls"
+        text += f" {joined(aside)} {were}, which test the metrics and are never ranked."
+    return text
 
 
 def _training(run: Finished) -> Iterable[str]:
@@ -122,13 +143,8 @@ def _tool(run: Finished, kind: str, name: str, cite: Any) -> str:
 
 
 def _statistics(run: Finished) -> str:
-    if not len(run.comparisons):
-        return ""
-    return (
-        "Each method was compared with RAW by paired t-tests over subjects, for each scanner pair "
-        "(biomarkers: over all subjects and pairs pooled), at p < .05 without correction for the "
-        "number of tests, as in the MISPEL paper."
-    )
+    found = set(run.comparisons["mode"])
+    return " ".join(text for mode, text in STATISTICS.items() if mode in found)
 
 
 def joined(names: Sequence[str]) -> str:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harmobench.interface import Design, Finished, Group, Reference
 from harmobench.metrics.statistics.paper import Paper
-from harmobench.results import COST_COLUMNS, FAILURE_COLUMNS, SCORE_COLUMNS, table
+from harmobench.metrics.statistics.rigorous import Rigorous
+from harmobench.results import (
+    AGGREGATE_COLUMNS,
+    COMPARISON_COLUMNS,
+    COST_COLUMNS,
+    FAILURE_COLUMNS,
+    SCORE_COLUMNS,
+    table,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 METHODS = ("raw", "whitestripe", "ravel", "ravel-cv", "calamiti", "mispel")
 SCANNERS = ("GE", "Philips", "SiemensP", "SiemensT")
 BIOMARKERS = {"entorhinal": "mm", "inferior_temporal": "mm", "hippocampus": "ml", "amygdala": "ml"}
+CONTROLS = {"oracle": "ceiling", "template": "degenerate", "blur": "degradation"}
 BETTER = {
     "ssim": "higher",
     "auroc": "higher",
@@ -23,7 +35,21 @@ BETTER = {
     "dice": "higher",
     "biomarker": "equal",
     "slice_consistency": "higher",
+    "sharpness": "one",
+    "noise": "one",
+    "identifiability": "higher",
+    "individuality": "one",
 }
+TRUTH = {"volume_error": "zero", "truth_dice": "higher", "truth_rmse": "lower"}
+RANGES = {
+    "ssim": (-1.0, 1.0),
+    "auroc": (0.0, 1.0),
+    "dice": (0.0, 1.0),
+    "identifiability": (0.0, 1.0),
+}
+TRAINED = ("ravel-cv", "calamiti", "mispel")
+# what a control keeps of the scanners' effect, of what sets subjects apart, and of edges
+KEEPS = {"oracle": (0.02, 1, 0.9), "template": (0, 0.05, 0.6), "blur": (0.5, 0.9, 0.5)}
 
 
 def finished(
@@ -36,41 +62,67 @@ def finished(
     failed: str = "",
     pictures: bool = True,
     tools: Sequence[str] = ("hmrf",),
+    controls: Sequence[str] = (),
+    resamples: int = 100,
+    repeats: int = 1,
+    margins: Mapping[str, float] | None = None,
+    same: Sequence[str] = (),
+    truth: bool = False,
     **settings: Any,
 ) -> Finished:
-    """Return a run whose scanner effect shrinks from method to method; `failed` has no score."""
+    """Return a run whose scanner effect shrinks from method to method; `failed` has no score.
+
+    `controls` are of `CONTROLS`; trained methods are scored `repeats` times; methods named in
+    `same` have RAW's scores. `truth`: the phantom's metrics too.
+    """
+    methods = (*methods, *controls)
     rng = np.random.default_rng(7)
     rows: list[dict[str, object]] = []
-    for place, method in enumerate(methods):
-        effect = 1 / (1 + place)
-        for subject in subjects:
-            own = rng.normal(0, 1)
+    for method, repeat in _trainings(methods, repeats):
+        place = methods.index(method)
+        effect, keeps, edges = KEEPS.get(method, (1 / (1 + place), 1.0, 1 - 0.02 * place))
+        start = len(rows)
+        rows += _cohort(rng, method, subjects, keeps, chance=1 / len(subjects))
+        for count, subject in enumerate(subjects):
+            own = keeps * (1.7 * ((count * 0.618) % 1) - 0.85)
             for scanner in scanners:
                 rows += _scan(rng, method, subject, scanner, scanners, effect, own, tools)
                 rows += _biomarkers(rng, method, subject, scanner, effect, own, biomarkers)
+                rows += _guards(rng, method, subject, scanner, edges)
             for a, b in combinations(scanners, 2):
                 rows += _pair(rng, method, subject, a, b, effect, tools)
+        rows += _errors(rows[start:]) if truth else []
+        for row in rows[start:]:
+            row["repeat"] = repeat
     for row in rows:
         if row["method"] == failed:
             row.update(value=None, status="failed", reason="the loss was not finite")
+    raws = [row for row in rows if row["method"] == "raw"]
+    rows = [row for row in rows if row["method"] not in same]
+    rows += [row | {"method": method} for method in same for row in raws]
     group = Group("svd", "high", "low") if biomarkers else None
     design = Design(
         tuple(scanners),
         tuple(subjects),
-        {m: "baseline" if m == "raw" else "contender" for m in methods},
+        {m: CONTROLS.get(m, "baseline" if m == "raw" else "contender") for m in methods},
         group,
         {s: ("high", "low")[i % 2] for i, s in enumerate(subjects)} if group else {},
         {s: i % 3 for i, s in enumerate(subjects)},
-        BETTER,  # type: ignore[arg-type]
+        BETTER | (TRUTH if truth else {}),  # type: ignore[arg-type]
+        RANGES,
+        declared=frozenset(methods),
+        trained=frozenset(methods) & frozenset(TRAINED),
+        saw_group=frozenset(methods) & {"ravel"} if group else frozenset(),
+        margins=margins or {},
     )
     scores = table(rows, SCORE_COLUMNS)
-    statistic = Paper()
+    statistics = (Paper(), Rigorous(resamples=resamples))
     return Finished(
         folder,
         _settings(methods, scanners, subjects) | settings,
         scores,
-        statistic.aggregate(scores, design),
-        statistic.compare(scores, design),
+        _together([s.aggregate(scores, design) for s in statistics], AGGREGATE_COLUMNS),
+        _together([s.compare(scores, design) for s in statistics], COMPARISON_COLUMNS),
         table(_costs(methods), COST_COLUMNS),
         table(_failures(failed), FAILURE_COLUMNS),
         design,
@@ -78,6 +130,15 @@ def finished(
         _references(methods),
         _histories(methods),
     )
+
+
+def _trainings(methods: Sequence[str], repeats: int) -> list[tuple[str, int]]:
+    first = [(method, 0) for method in methods]
+    return first + [(m, r) for r in range(1, repeats) for m in methods if m in TRAINED]
+
+
+def _together(frames: Sequence[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame:
+    return table([row for frame in frames for row in frame.to_dict("records")], columns)
 
 
 def _row(method: str, subject: str, **more: object) -> dict[str, object]:
@@ -140,6 +201,63 @@ def _scan(
                 )
             )
     return rows
+
+
+def _guards(
+    rng: np.random.Generator, method: str, subject: str, scanner: str, edges: float
+) -> list[dict[str, object]]:
+    where = {"scanner": scanner, "structure": "brain"}
+    if method == "raw":
+        edges, jitter = 1.0, 0.0
+    else:
+        jitter = 0.01
+    sharp = _row(method, subject, metric="sharpness", **where)
+    noise = _row(method, subject, metric="noise", **where | {"structure": "wm"})
+    if method == "template" and scanner.endswith("T"):
+        lost = {"status": "undefined", "reason": "contrast_lost: the scan has none", "value": None}
+        return [sharp | lost, noise | lost]
+    return [
+        sharp | {"value": edges + rng.normal(0, 1) * jitter},
+        noise | {"value": edges**2 + rng.normal(0, 1) * jitter},
+    ]
+
+
+def _errors(rows: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
+    """Return what the phantom's truth says of these volumes and images."""
+    found: list[dict[str, object]] = []
+    for row in rows:
+        if row["metric"] == "volume":
+            size = {"gm": 600, "wm": 500, "csf": 300}[row["structure"]]
+            found.append(row | {"metric": "volume_error", "value": row["value"] - size})
+        if row["metric"] == "volume" and row["structure"] != "csf":
+            found.append(row | {"metric": "truth_dice", "units": "", "value": 0.9})
+        if row["metric"] == "sharpness":
+            found.append(row | {"metric": "truth_rmse", "value": 0.1})
+    return found
+
+
+def _cohort(
+    rng: np.random.Generator, method: str, subjects: Sequence[str], keeps: float, chance: float
+) -> list[dict[str, object]]:
+    level = {"level": "cohort", "metric": "identifiability"}
+    rows = []
+    for subject in subjects:
+        loss = 0 if method in ("raw", "oracle") else 0.2 * rng.random()
+        found = chance if keeps < 0.1 else 1 - loss
+        rows += [
+            _row(method, subject, **level, structure="fold", value=found),
+            _row(method, subject, **level, structure="fold_chance", value=2 * chance),
+            _row(method, subject, **level, structure="all_chance", value=chance),
+        ]
+        every = _row(method, subject, **level, structure="all", value=found)
+        if method in TRAINED:
+            reason = "scans of one fold share a model"
+            every |= {"value": None, "status": "not_measured", "reason": reason}
+        rows.append(every)
+        left = {"structure": "brain_without", "value": keeps * (1 + 0.02 * rng.normal(0, 1))}
+        rows.append(_row(method, subject, level="cohort", metric="individuality", **left))
+    whole = {"level": "cohort", "metric": "individuality", "structure": "brain"}
+    return [*rows, _row(method, "", **whole, value=keeps)]
 
 
 def _biomarkers(

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harmobench.interface import Finished
 from harmobench.reports import figures, pictures
 from harmobench.reports.figures.panels import absolute_differences, rows_of
-from harmobench.reports.style import colours, png, svg
+from harmobench.reports.figures.pareto import Span, undominated
+from harmobench.reports.guards import guards
+from harmobench.reports.style import INK, colours, png, svg
 
 SPEC = importlib.util.spec_from_file_location(
     "synthetic_run", Path(__file__).with_name("synthetic_run.py")
@@ -23,6 +27,7 @@ synthetic_run: Any = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(synthetic_run)
 finished = synthetic_run.finished
 
+RANKED = ("raw", "ravel", "mispel")
 DRAW = {
     "ssim": figures.ssim_violins,
     "lines": figures.auroc_lines,
@@ -34,6 +39,9 @@ DRAW = {
     "biomarkers": figures.biomarker_rmsd_bars,
     "effects": figures.effect_size_bars,
     "training": lambda run: figures.training_curves(run, "mispel"),
+    "pareto": lambda run: figures.pareto(run, "hmrf"),
+    "biomarker pareto": lambda run: figures.pareto(run, "freesurfer"),
+    "guards": figures.guard_points,
     "mosaic": lambda run: figures.mosaic(run, "01"),
 }
 
@@ -41,10 +49,8 @@ DRAW = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     subjects = ("01", "02", "03", "04")
-    methods = ("raw", "ravel", "mispel")
-    return finished(
-        tmp_path_factory.mktemp("run"), methods, ("A", "B", "C"), subjects, failed="ravel"
-    )
+    folder, controls = tmp_path_factory.mktemp("run"), ("oracle", "template", "blur")
+    return finished(folder, RANKED, ("A", "B", "C"), subjects, failed="ravel", controls=controls)
 
 
 @pytest.mark.parametrize("name", DRAW)
@@ -65,6 +71,7 @@ def test_png_is_equal_byte_by_byte(run: Finished) -> None:
 def test_bars_are_as_high_as_the_aggregates(run: Finished) -> None:
     frame = run.aggregates
     frame = frame[(frame["metric"] == "volume") & (frame["aggregate"] == "rmsd")]
+    frame = frame[(frame["mode"] == "paper") & frame["method"].isin(RANKED)]
     frame = frame[(frame["structure"] == "gm") & (frame["scanner"] != "")]
     axes = figures.rmsd_bars(run, "hmrf").axes[0]
     drawn = sorted(patch.get_height() for patch in axes.patches)  # type: ignore[attr-defined]
@@ -84,9 +91,68 @@ def test_points_are_the_absolute_differences(run: Finished) -> None:
 
 def test_every_subject_and_scanner_has_its_point(run: Finished) -> None:
     panels = [axes for axes in figures.auroc_lines(run).axes if axes.get_visible()]
-    assert len(panels) == len(run.design.methods)
+    assert [axes.get_title() for axes in panels] == ["RAW", "RAVEL", "MISPEL"]  # no controls
     assert [len(axes.lines) for axes in panels] == [3, 3, 3]
     assert np.isnan(np.asarray(panels[1].lines[0].get_ydata(), dtype=float)).all()  # failed
+
+
+def markers(axes: Axes, colour: str) -> list[tuple[float, float, bool]]:
+    """Return each marker of a colour, and whether it is filled."""
+    own = [x for x in axes.lines if x.get_marker() not in ("None", "") and x.get_color() == colour]
+    return [
+        (
+            float(np.ravel(line.get_xdata())[0]),
+            float(np.ravel(line.get_ydata())[0]),
+            line.get_markerfacecolor() != "none",
+        )
+        for line in own
+    ]
+
+
+def test_pareto_points_are_the_components_beside_raws(run: Finished) -> None:
+    frame = run.aggregates
+    frame = frame[(frame["metric"] == "volume") & (frame["structure"] == "gm")]
+    frame = frame[(frame["mode"] == "rigorous") & (frame["scanner"] == "")]
+    wide = frame.pivot(index="method", columns="aggregate", values="value")
+    parts = wide[["component_scanner", "component_subject"]].clip(lower=0)
+    wanted = np.sqrt(parts / parts.loc["raw"])
+    axes = figures.pareto(run, "hmrf").axes[0]
+    ((x, y, filled),) = markers(axes, colours(RANKED)["mispel"][0])
+    np.testing.assert_allclose([x, y], wanted.loc["mispel"])
+    assert filled
+    own = markers(axes, INK)
+    assert len(own) == 3
+    assert not any(filled for _, _, filled in own)
+    dashed = [line for line in axes.lines if line.get_linestyle() == "--"]
+    np.testing.assert_allclose(dashed[0].get_ydata(), wanted["component_subject"]["template"])
+    assert "registration only" in [text.get_text() for text in axes.texts]
+
+
+def test_controls_beyond_the_edge_keep_their_number(run: Finished) -> None:
+    frame = run.aggregates.copy()
+    far = (frame["method"] == "blur") & (frame["aggregate"] == "component_scanner")
+    raw = (frame["method"] == "raw") & (frame["aggregate"] == "component_scanner")
+    frame.loc[far, "value"] = 25 * frame.loc[raw, "value"].to_numpy()
+    axes = figures.pareto(replace(run, aggregates=frame), "hmrf").axes[0]
+    assert "5.0" in [text.get_text() for text in axes.texts]
+    assert max(x for x, _, _ in markers(axes, INK)) == 2.0
+
+
+def test_only_contenders_that_none_beats_are_joined() -> None:
+    spans = {"a": (0.2, 0.5), "b": (0.5, 0.9), "c": (0.6, 0.8), "d": (0.5, 1.3), "e": (0.2, 0.5)}
+    points = {k: (Span(x, x, x), Span(y, y, y)) for k, (x, y) in spans.items()}
+    assert undominated(points) == ["a", "e", "b"]
+    assert undominated({}) == []
+
+
+def test_guard_points_are_the_tables(run: Finished) -> None:
+    (table,) = guards(run, "")
+    names = [column.key for column in table.columns]
+    cells = {row[0].text: row[names.index("individuality")] for row in table.rows}
+    figure = figures.guard_points(run)
+    axes = next(a for a in figure.axes if a.get_title().startswith("individu"))
+    assert markers(axes, colours(RANKED)["mispel"][0])[0][0] == cells["MISPEL"].value
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == list(cells)
 
 
 def test_missing_values_are_crosses_not_zeros(run: Finished) -> None:

@@ -89,6 +89,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, str, Page]
         scanners,
         subjects,
         failed="ravel",
+        controls=tuple(synthetic_run.CONTROLS),
         notes=["A <u>note</u>."],
     )
     return (run, *build(run))
@@ -136,7 +137,7 @@ def test_it_is_well_formed_and_accessible(full: tuple[Finished, str, Page]) -> N
     page = full[2]
     assert page.open == []
     assert all(len(image["alt"]) > 10 for image in page.all("img"))
-    assert all(header.get("scope") in ("col", "row") for header in page.all("th"))
+    assert all(header.get("scope") in ("col", "row", "rowgroup") for header in page.all("th"))
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     targets = [a["href"][1:] for a in page.all("a") if a["href"].startswith("#")]
@@ -152,8 +153,17 @@ def test_it_is_well_formed_and_accessible(full: tuple[Finished, str, Page]) -> N
 
 def test_order_is_failures_verdict_images_criteria(full: tuple[Finished, str, Page]) -> None:
     text = full[1]
-    marks = ["Something failed", 'class="verdict"', 'id="images"', 'id="HB-T1"', 'id="HB-T5"']
-    marks += ['id="HB-T2"', 'id="HB-T8"', 'id="training"', 'id="HB-T10"', 'id="HB-T11"']
+    marks = ["Something failed", 'id="findings-text"', "Metrics that reward blur"]
+    marks += ["Who saw what", 'id="verdict-text"', 'id="images"', 'id="HB-T1"']
+    marks += [
+        'id="HB-T1-rigorous"',
+        'id="HB-T5"',
+        'id="HB-T2"',
+        'id="HB-T2-rigorous"',
+        'id="HB-T8"',
+    ]
+    marks += ['id="pareto-hmrf"', 'id="HB-T9"', 'id="HB-T12"', 'id="training"', 'id="HB-T10"']
+    marks += ['id="HB-T11"']
     marks += ['id="methods"', 'id="provenance"']
     positions = [text.index(mark) for mark in marks]
     assert positions == sorted(positions)
@@ -173,7 +183,7 @@ def test_figures_lie_beside_it(full: tuple[Finished, str, Page]) -> None:
     assert names == {path.stem for path in (full[0].folder / "figures").glob("*.png")}
     wanted = {f"fig{i:02d}" for i in range(3, 12)}
     assert wanted <= {name[:5] for name in names}
-    assert "training-mispel" in names
+    assert {"training-mispel", "pareto-hmrf", "pareto-freesurfer", "guard-points"} <= names
 
 
 def test_the_same_run_gives_the_same_page(full: tuple[Finished, str, Page]) -> None:
@@ -209,11 +219,26 @@ def test_settings_may_be_missing(tmp_path: Path) -> None:
     assert "harmobench unknown" in page.text
 
 
+def test_controls_are_aside_in_the_page(full: tuple[Finished, str, Page]) -> None:
+    text, page = full[1], full[2]
+    assert "Harmonization benchmark: 4 methods" in page.text
+    assert "3 controls: oracle, template, blur" in page.text
+    top = text[text.index('id="verdict"') : text.index('id="images"')]
+    heads = re.findall(r'<th scope="(?:col|row)">([^<]*)<', top)
+    assert {"MISPEL", "RAVEL"} <= set(heads)
+    assert {"oracle", "template", "blur"}.isdisjoint(heads)
+    assert '<tr class="aside"><th scope="row">' in text
+    assert "registration only (template)" in page.text
+    assert verdict(full[0]).methods == ("ravel", "mispel", "<i>x</i>")
+
+
 def test_verdict_counts_what_beats_raw(tmp_path: Path) -> None:
     run = finished(tmp_path, ("raw", "whitestripe", "mispel"), pictures=False)
     frame = run.aggregates
     raw = frame[(frame["method"] == "raw") & (frame["metric"] == "auroc")]
+    raw = raw[raw["mode"] == "paper"]
     other = (frame["method"] == "whitestripe") & (frame["metric"] == "auroc")
+    other &= frame["mode"] == "paper"
     frame.loc[other, "value"] = raw["value"].to_numpy()
     found = verdict(run)
     ssim = found.counts["mispel", "SSIM"]
@@ -238,6 +263,10 @@ def test_references_are_numbered_once(tmp_path: Path) -> None:
     assert "SSIM [3]" in text
     assert "6 subjects were scanned on 4 scanners" in text
     assert "3 folds" in text
+    assert "sign-flip tests" in text
+    assert "as in the MISPEL paper" in text
+    controlled = " ".join(methods_text(finished(tmp_path, ("raw",), controls=("oracle", "blur"))))
+    assert "oracle [2] and blur [3] were controls" in controlled
 
 
 def test_training_says_what_was_chosen_and_what_diverged(tmp_path: Path) -> None:

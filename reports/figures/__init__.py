@@ -2,7 +2,9 @@
 
 from harmobench.reports.figures.biomarkers import biomarker_rmsd_bars, effect_size_bars
 from harmobench.reports.figures.contrast import auroc_bars, auroc_lines
+from harmobench.reports.figures.guards import guard_points
 from harmobench.reports.figures.mosaic import mosaic
+from harmobench.reports.figures.pareto import pareto
 from harmobench.reports.figures.similarity import ssim_violins
 from harmobench.reports.figures.training import training_curves
 from harmobench.reports.figures.volumes import (
@@ -19,7 +21,9 @@ __all__ = [
     "dice_bars",
     "difference_violins",
     "effect_size_bars",
+    "guard_points",
     "mosaic",
+    "pareto",
     "rmsd_bars",
     "ssim_violins",
     "training_curves",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harmobench.interface import Finished
 from harmobench.reports.figures.panels import WIDTH, bars, legend
-from harmobench.reports.lookup import Lookup
+from harmobench.reports.lookup import Lookup, compared
 from harmobench.reports.style import INK, label, new_figure, styled
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def effect_size_bars(run: Finished) -> Figure:
 
 
 def _panels(run: Finished, aggregate: str, spread: str, axis: str) -> Figure:
-    lookup, methods = Lookup(run), list(run.design.methods)
+    lookup, methods = Lookup(run), compared(run.design.methods)
     places = [p for p in lookup.places("biomarker", aggregate) if not p.scanner]
     columns = max(min(len(places), 4), 1)
     rows = max(-(-len(places) // columns), 1)

@@ -8,7 +8,7 @@ import numpy as np
 
 from harmobench.interface import Finished
 from harmobench.reports.figures.panels import WIDTH, bars, legend, short
-from harmobench.reports.lookup import Lookup, scores, values_by
+from harmobench.reports.lookup import Lookup, compared, scores, values_by
 from harmobench.reports.style import (
     GRID,
     LINES,
@@ -28,7 +28,7 @@ NAMED = 12  # subjects that an axis can name
 @styled
 def auroc_lines(run: Finished) -> Figure:
     """AUROC of every subject, one line a scanner, one panel a method (paper, Fig. 5)."""
-    methods, subjects = list(run.design.methods), list(run.design.subjects)
+    methods, subjects = compared(run.design.methods), list(run.design.subjects)
     found = values_by(scores(run, "auroc"), ["method", "scanner"])
     columns = min(len(methods), 3)
     rows = -(-len(methods) // columns)
@@ -66,7 +66,7 @@ def auroc_lines(run: Finished) -> Figure:
 @styled
 def auroc_bars(run: Finished) -> Figure:
     """Mean AUROC with SD by scanner and method; bars start at .5, chance (paper, Fig. 6)."""
-    lookup, methods = Lookup(run), list(run.design.methods)
+    lookup, methods = Lookup(run), compared(run.design.methods)
     places = [place for place in lookup.places("auroc", "mean") if place.scanner]
     figure = new_figure(WIDTH, 3.0)
     axes = figure.subplots()

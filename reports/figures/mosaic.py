@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def mosaic(run: Finished, subject: str, axis: str = "axial") -> Figure:
     """One subject's slices: rows are methods, columns are scanners (paper, Fig. 3).
 
-    Each method is shown with one window, from the 1st to the 99.5th percentile of all its brain
-    pixels; outside the brain is black.
+    Controls are left out. Each method is shown with one window, from the 1st to the 99.5th
+    percentile of all its brain pixels; outside the brain is black.
     """
     gallery, scanners = Gallery(run), run.design.scanners
-    methods = gallery.methods
+    methods = gallery.ranked
     figure = new_figure(1.6 * len(scanners) + 0.8, 1.9 * len(methods) + 0.3)
     layout: Any = figure.get_layout_engine()
     layout.set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)

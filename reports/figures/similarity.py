@@ -13,7 +13,7 @@ from harmobench.reports.figures.panels import (
     rows_of,
     violins,
 )
-from harmobench.reports.lookup import Lookup, Place, scores, values_by
+from harmobench.reports.lookup import Lookup, Place, compared, scores, values_by
 from harmobench.reports.style import new_figure, styled
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @styled
 def ssim_violins(run: Finished) -> Figure:
     """SSIM over subjects by scanner pair and method; * differs from RAW (paper, Fig. 4)."""
-    methods = list(run.design.methods)
+    methods = compared(run.design.methods)
     frame = scores(run, "ssim")
     found = values_by(frame, ["scanner", "reference_scanner", "method"])
     structure = str(frame["structure"].iloc[0]) if len(frame) else ""

@@ -22,7 +22,7 @@ from harmobench.reports.figures.panels import (
     ticks,
     violins,
 )
-from harmobench.reports.lookup import Lookup, Place, scores, values_by
+from harmobench.reports.lookup import Lookup, Place, compared, scores, values_by
 from harmobench.reports.style import HATCHES, INK, PALETTE, label, new_figure, order, styled
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def volume_boxes(run: Finished, tool: str) -> Figure:
     """Volumes over subjects, a box for each method and scanner (paper, Fig. 7)."""
     frame = scores(run, "volume", tool=tool)
     found = values_by(frame, ["structure", "method", "scanner"])
-    tissues, methods = _tissues(set(frame["structure"])), list(run.design.methods)
+    tissues, methods = _tissues(set(frame["structure"])), compared(run.design.methods)
     figure = new_figure(WIDTH, 0.5 + 2.4 * len(tissues))
     grid = figure.subplots(len(tissues), 1, sharex=True, squeeze=False)[:, 0]
     for axes, tissue in zip(grid, tissues, strict=True):
@@ -96,7 +96,7 @@ def difference_violins(run: Finished, tool: str) -> Figure:
     found = values_by(frame, ["structure", "method", "scanner"])
     tissues, methods, lookup = (
         _tissues(set(frame["structure"])),
-        list(run.design.methods),
+        compared(run.design.methods),
         Lookup(run),
     )
     space = str(frame["space"].iloc[0]) if len(frame) else ""
@@ -139,7 +139,7 @@ def dice_bars(run: Finished, tool: str) -> Figure:
 def _pair_bars(
     run: Finished, tool: str, metric: str, aggregate: str, axis: str, spread: str = ""
 ) -> Figure:
-    lookup, methods = Lookup(run), list(run.design.methods)
+    lookup, methods = Lookup(run), compared(run.design.methods)
     known = [p for p in lookup.places(metric, aggregate) if p.tool == tool and p.reference_scanner]
     tissues = _tissues({place.structure for place in known})
     panels = [

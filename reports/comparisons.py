@@ -1,0 +1,185 @@
+"""Finding the rigorous comparisons of a run; nothing is tested here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from harmobench.interface import Finished
+from harmobench.reports.lookup import (
+    ALPHA,
+    IDENTICAL,
+    RIGOROUS,
+    first_repeat,
+    known,
+    of_mode,
+    records,
+)
+from harmobench.reports.style import label, order
+
+LOWER = frozenset({"lower", "equal", "one", "zero"})  # a subject's value is better when it is lower
+DERIVED = {"auroc_spread": "lower"}  # made by the statistics, so that no metric says it
+# the order of the page; others follow by name
+METRICS = (
+    "ssim",
+    "auroc",
+    "auroc_spread",
+    "volume",
+    "dice",
+    "biomarker",
+    "volume_error",
+    "truth_dice",
+    "truth_rmse",
+    "identifiability",
+    "sharpness",
+    "noise",
+    "slice_consistency",
+)
+POWERLESS = "cannot reach significance at this n"
+# what a subject's value is, where it is not the metric's own score
+SAID = {
+    "auroc": "AUROC",
+    "auroc_spread": "AUROC spread",
+    "volume": "Volume bias",
+    "biomarker": "Biomarker bias",
+    "slice_consistency": "Slice consistency",
+    "sharpness": "Sharpness, distance from 1",
+    "noise": "Noise, distance from 1",
+    "identifiability": "Identifiability",
+    "volume_error": "Volume error against truth",
+    "truth_dice": "Dice against truth",
+    "truth_rmse": "Intensity RMSE against truth",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What methods are compared on: subjects' values of one metric, tool, structure and space."""
+
+    metric: str
+    tool: str
+    structure: str
+    space: str
+
+    @property
+    def measure(self) -> str:
+        """What a subject's value is, such as "Volume bias"."""
+        return SAID.get(self.metric, label(self.metric))
+
+    @property
+    def name(self) -> str:
+        """The measure and its tool, such as "Volume bias (HMRF)"."""
+        return f"{self.measure} ({label(self.tool)})" if self.tool else self.measure
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One comparison as it stands in the run's table."""
+
+    method: str
+    comparator: str
+    family: str
+    n: int
+    estimate: float | None
+    low: float | None
+    high: float | None
+    statistic: float | None
+    p: float | None
+    p_adjusted: float | None
+    effect: float | None
+    status: str
+    reason: str
+
+    @property
+    def identical(self) -> bool:
+        """Whether no value differs from the comparator's."""
+        return self.reason == IDENTICAL
+
+    @property
+    def differs(self) -> bool:
+        """Whether it is significant after adjustment."""
+        return self.p_adjusted is not None and self.p_adjusted < ALPHA and not self.identical
+
+
+class Comparisons:
+    """Comparisons of the rigorous mode, first repeat, by case, test and methods."""
+
+    def __init__(self, run: Finished) -> None:
+        self.run = run
+
+    @cached_property
+    def _rows(self) -> Mapping[tuple[Case, str], Mapping[tuple[str, str], Compared]]:
+        found: dict[tuple[Case, str], dict[tuple[str, str], Compared]] = {}
+        for row in records(first_repeat(of_mode(self.run.comparisons, RIGOROUS))):
+            case = Case(*(str(row[name]) for name in Case.__dataclass_fields__))
+            place = (str(row["method"]), str(row["comparator"]))
+            found.setdefault((case, str(row["test"])), {}).setdefault(place, _compared(row))
+        return found
+
+    @cached_property
+    def _families(self) -> Mapping[str, Compared]:
+        found = [rows for (_, test), rows in self._rows.items() if test == "family"]
+        return {row.family: row for rows in found for row in rows.values()}
+
+    @cached_property
+    def cases(self) -> tuple[Case, ...]:
+        """All cases that were compared with RAW, in the page's order."""
+        found = {case for case, test in self._rows if test in ("sign_flip", "guard")}
+        names = {name: i for i, name in enumerate(METRICS)}
+        structures = order([case.structure for case in found])
+
+        def key(case: Case) -> tuple[object, ...]:
+            place = names.get(case.metric, len(names))
+            return (place, case.metric, case.tool, case.space, structures.index(case.structure))
+
+        return tuple(sorted(found, key=key))
+
+    def of(self, *metrics: str) -> list[Case]:
+        """Cases of these metrics, metrics in the order they are named."""
+        return [case for metric in metrics for case in self.cases if case.metric == metric]
+
+    def get(self, test: str, case: Case, method: str, comparator: str = "raw") -> Compared | None:
+        """One comparison, or None where the run has none."""
+        return self._rows.get((case, test), {}).get((method, comparator))
+
+    def family(self, row: Compared) -> Compared | None:
+        """Return the family that a comparison was adjusted in: its Simes p, and over families."""
+        return self._families.get(row.family)
+
+    def better(self, case: Case) -> float:
+        """1 where a higher difference is better, -1 where a lower one is."""
+        known_better = self.run.design.metrics.get(case.metric, "higher")
+        return -1.0 if DERIVED.get(case.metric, known_better) in LOWER else 1.0
+
+    def tied(self, case: Case) -> list[str]:
+        """Contenders that are not significantly worse than any other; all pairs were tested."""
+        pairs = [r for r in self._rows.get((case, "max_t"), {}).values() if r.status == "ok"]
+        seen = {name for row in pairs for name in (row.method, row.comparator)}
+        worse = set()
+        for row in pairs:
+            if row.differs and row.estimate is not None:
+                first_wins = row.estimate * self.better(case) > 0
+                worse.add(row.comparator if first_wins else row.method)
+        return [name for name in self.run.design.methods if name in seen - worse]
+
+
+def _compared(row: Mapping[Any, Any]) -> Compared:
+    numbers = ("estimate", "low", "high", "statistic", "p", "p_adjusted", "effect")
+    estimate, low, high, statistic, p, p_adjusted, effect = (known(row[name]) for name in numbers)
+    return Compared(
+        method=str(row["method"]),
+        comparator=str(row["comparator"]),
+        family=str(row["family"]),
+        n=int(row["n"]),
+        estimate=estimate,
+        low=low,
+        high=high,
+        statistic=statistic,
+        p=p,
+        p_adjusted=p_adjusted,
+        effect=effect,
+        status=str(row["status"]),
+        reason=str(row["reason"]),
+    )
