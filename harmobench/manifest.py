@@ -94,7 +94,7 @@ def doubtful_columns(cohort: Cohort) -> list[str]:
     found = []
     for name in cohort.scans[0].values:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-        if name not in known and near and len(name) > 2:
+        if name not in known and near and len(name) > 2 and not is_file_column(name):
             found.append(f"column '{name}' is taken for a covariate; is '{near[0]}' meant?")
     return found
 
