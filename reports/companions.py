@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from harmobench.interface import Finished
 from harmobench.reports.comparisons import Case, Compared, Comparisons
 from harmobench.reports.counts import Count, counted, counts
+from harmobench.reports.coverage import coverage_note
 from harmobench.reports.formats import Cell, Column, Table, rounded
 from harmobench.reports.lookup import IDENTICAL, RIGOROUS, STATUS, Lookup, controls
 from harmobench.reports.rows import (
@@ -189,6 +190,7 @@ def _notes(source: _Source, case: Case, row: Compared) -> Iterator[str]:
 def _caption(source: _Source, companion: Companion, cases: Sequence[Case]) -> Iterator[str]:
     run, found = source.run, source.found
     yield TESTED
+    yield coverage_note(["difference"])
     yield companion.better
     ranked = [m for m in lined(run.design.methods, raw=False) if m not in _asides(run)]
     rows = [r for c in cases for m in ranked if (r := found.get("sign_flip", c, m))]

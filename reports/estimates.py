@@ -10,6 +10,7 @@ import numpy as np
 from harmobench.interface import Finished
 from harmobench.reports.comparisons import Case
 from harmobench.reports.counts import counted
+from harmobench.reports.coverage import coverage_note
 from harmobench.reports.formats import Cell, Column, Table
 from harmobench.reports.lookup import RIGOROUS, Lookup, Number, controls
 from harmobench.reports.quantities import (
@@ -85,7 +86,8 @@ def _table(run: Finished, lookup: Lookup, definition: Estimates, line: str) -> T
     ]
     lines = _lines(run, lookup, definition, cases)
     shown, rows = columns_and_rows(run, columns, lines, measures=definition.metrics != MEASURES)
-    sentences = [definition.text, how_intervals(known), _sizes(known)]
+    names = [q.aggregate for q in definition.quantities]
+    sentences = [definition.text, how_intervals(known), coverage_note(names), _sizes(known)]
     if definition.quantities != SEEDS:  # of methods that were trained again, on what all have
         sentences.append(counted(run, definition.metrics))
     native = any(case.space == "native" for case in cases)

@@ -12,6 +12,7 @@ import numpy as np
 from harmobench.interface import Finished
 from harmobench.reports.comparisons import Comparisons
 from harmobench.reports.counts import counted
+from harmobench.reports.coverage import coverage_note
 from harmobench.reports.formats import Cell, Column, Table, rounded
 from harmobench.reports.lookup import (
     RIGOROUS,
@@ -92,7 +93,7 @@ def _caption(run: Finished, watched: bool) -> str:
         for place in lookup.cases(metric, name, pooled=True)
         for method in run.design.methods
     ]
-    sentences = [TEXT, how_intervals(numbers)]
+    sentences = [TEXT, how_intervals(numbers), coverage_note(names)]
     sizes = sorted({x.n for x in numbers if x is not None and x.value is not None and x.n})
     if sizes:
         span = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
