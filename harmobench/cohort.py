@@ -21,6 +21,7 @@ from harmobench.imaging.volume import (
     FloatArray,
     Grid,
     LabelArray,
+    at_least,
     read_grid,
     read_labels,
     read_voxels,
@@ -58,8 +59,7 @@ class Segmentation:
 
     def mask(self, tissue: str, threshold: float = 0.8) -> BoolArray:
         """Voxels of at least this probability (paper, section 2.5: .8)."""
-        mask: BoolArray = self.probability(tissue) >= threshold - 1e-6
-        return mask
+        return at_least(self.probability(tissue), threshold)
 
     @property
     def voxel_ml(self) -> float:

@@ -21,6 +21,7 @@ from harmobench.imaging.volume import (
     BoolArray,
     FloatArray,
     Grid,
+    at_least,
     read_grid,
     read_labels,
     read_voxels,
@@ -274,7 +275,7 @@ def tissue(work: Work) -> None:
         maps = {name: read_voxels(folder / f"{name}.nii.gz") for name in TISSUES}
         labels = np.zeros(maps["gm"].shape, dtype=np.uint8)
         for code, name in enumerate(TISSUES, start=1):
-            labels[maps[name] >= TISSUE_THRESHOLD - 1e-6] = code
+            labels[at_least(maps[name], TISSUE_THRESHOLD)] = code
         grid = work.scan(work.args["subject"], work.args["scanner"]).grid
     else:
         scan = work.scan(work.args["subject"], work.args["scanner"])

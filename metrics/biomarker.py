@@ -15,6 +15,15 @@ class Biomarker(Stateless):
     """What the morphometry tool measured; the paper's four are of FreeSurfer.
 
     `structures` are the paper's, for rows of scans that no tool measured.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from harmobench.interface import Measure
+    >>> measured = (Measure("hippocampus", 7.25, "ml"),)
+    >>> scan = Scan("01", "GE", Path("t1.nii.gz"), measures=measured)
+    >>> [(row.structure, row.value) for row in Biomarker().score((scan,), None, None)]
+    [('hippocampus', 7.25)]
     """
 
     level: ClassVar[Literal["scan"]] = "scan"

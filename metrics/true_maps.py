@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harmobench.imaging.volume import BoolArray, FloatArray, read_grid, read_voxels
+from harmobench.imaging.volume import BoolArray, FloatArray, at_least, read_grid, read_voxels
 from harmobench.interface import Reference, Scan, Status
 
-SLACK = 1e-6  # fractions are stored in steps, and a step of .8 must be .8
 # Why a known truth, and tissue fractions in each of its voxels: the phantom that began it.
 KWAN_1999 = Reference(
     title="MRI simulation-based evaluation of image-processing and classification methods",
@@ -40,8 +39,7 @@ class TrueMap:
 
     def true_mask(self, threshold: float) -> BoolArray:
         """Voxels of at least this true fraction."""
-        mask: BoolArray = self.fraction >= threshold - SLACK
-        return mask
+        return at_least(self.fraction, threshold)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from harmobench.base import Stateless
+from harmobench.imaging.volume import FloatArray, at_least
 from harmobench.interface import Better, Context, Reference, Row, Scan, Segmentation, State
 from harmobench.references import TORBATI_2023
 
@@ -56,8 +57,28 @@ class Volume(Stateless):
                     yield Row(tissue, self._ml(scan.segmentation, tissue), self.units, scan.scanner)
 
     def _ml(self, segmentation: Segmentation, tissue: str) -> float:
-        if self.probability_sum:
-            voxels = float(segmentation.probability(tissue).sum(dtype=np.float64))
-        else:
-            voxels = float(np.count_nonzero(segmentation.mask(tissue, self.threshold)))
-        return voxels * segmentation.voxel_ml
+        threshold = None if self.probability_sum else self.threshold
+        return tissue_ml(segmentation.probability(tissue), segmentation.voxel_ml, threshold)
+
+
+def tissue_ml(probability: FloatArray, voxel_ml: float, threshold: float | None) -> float:
+    """Volume of a tissue, ml.
+
+    Parameters
+    ----------
+    probability
+        Of the tissue in each voxel, 0 to 1, of any shape.
+    voxel_ml
+        Volume of a voxel, ml.
+    threshold
+        Voxels of at least this probability count as a whole, the others not at all; None adds the
+        probabilities up.
+
+    Examples
+    --------
+    >>> tissue_ml(np.float32([0.25, 0.75, 1.0]), 0.5, 0.5), tissue_ml(np.ones(4), 0.5, None)
+    (1.0, 2.0)
+    """
+    if threshold is None:
+        return float(probability.sum(dtype=np.float64)) * voxel_ml
+    return int(np.count_nonzero(at_least(probability, threshold))) * voxel_ml

@@ -11,8 +11,6 @@ from harmobench.interface import Better, Reference
 from harmobench.registry import build, plugins
 
 OWN = {name: p for name, p in plugins("metrics").items() if p.target.startswith("harmobench.")}
-# They count voxels, or pass on what a tool measured: no arithmetic of their own to show.
-WITHOUT_EXAMPLE = frozenset({"volume", "biomarker"})
 LEVELS, READS = {"scan", "pair", "cohort"}, {"image", "segmentation", "measures"}
 
 
@@ -87,7 +85,7 @@ def test_its_module_shows_an_example(plugin, metric):
     module = sys.modules[metric.__module__]
     assert module.__doc__
     found = [test for test in doctest.DocTestFinder().find(module) if test.examples]
-    assert found or plugin.name in WITHOUT_EXAMPLE
+    assert found
 
 
 def test_it_is_built_without_parameters(plugin, metric):

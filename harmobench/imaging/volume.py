@@ -138,6 +138,18 @@ def read_grid(path: Path) -> Grid:
     return Grid.make(image.shape, affine)
 
 
+def at_least(fraction: FloatArray, threshold: float) -> BoolArray:
+    """Voxels of at least this tissue fraction or probability, 0 to 1.
+
+    Fractions are stored in steps of 1/250, and the step that stands for .8 must count as .8.
+
+    >>> at_least(np.float32([0.2, 0.8, 0.9]), 0.8)
+    array([False,  True,  True])
+    """
+    mask: BoolArray = fraction >= threshold - 1e-6
+    return mask
+
+
 def read_voxels(path: Path) -> FloatArray:
     """Voxels of a 3-D image as float32, in the stored axis order.
 
