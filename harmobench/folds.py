@@ -13,6 +13,7 @@ from harmobench.errors import SettingsError
 
 SMALLEST_TEST = 2
 SMALLEST_TRAINING = 2
+TRIES = 200  # other seeds for the folds of a repeat
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,33 @@ def assign(
     by_group = sorted(shuffled, key=lambda s: (groups or {}).get(s, ""))  # stable: keeps shuffle
     dealt = by_group + sorted(cohort.unmatched)
     return {subject: i % count for i, subject in enumerate(dealt)}
+
+
+def assign_each(
+    cohort: Cohort,
+    count: int,
+    seed: int,
+    repeats: int,
+    groups: Mapping[str, str] | None = None,
+) -> tuple[dict[str, int], ...]:
+    """Assign folds for each repeat, each partition once as long as others are to be found.
+
+    A repeat with the folds of an earlier one would differ from it by the networks' seeds alone, and
+    by nothing where a method draws none.
+    """
+    found: list[dict[str, int]] = []
+    spare: list[dict[str, int]] = []
+    seen: set[frozenset[frozenset[str]]] = set()
+    for more in range(repeats + TRIES):
+        folds = assign(cohort, count, seed + more, groups)
+        parts = frozenset(
+            frozenset(s for s, k in folds.items() if k == fold) for fold in range(count)
+        )
+        (spare if parts in seen else found).append(folds)
+        seen.add(parts)
+        if len(found) == repeats:
+            break
+    return tuple([*found, *spare][:repeats])
 
 
 def assign_from_column(cohort: Cohort) -> dict[str, int] | None:

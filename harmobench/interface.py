@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 
 Role = Literal["contender", "baseline", "ceiling", "degenerate", "degradation"]
 CONTROLS = ("ceiling", "degenerate", "degradation")  # roles that are never ranked
+LOWER_IS_BETTER = frozenset({"lower", "one", "zero", "equal"})  # of what a subject is compared by
+# Metrics whose spread over a subject's scanners is a score of its own, and its name.
+SPREADS = {"auroc": "auroc_spread"}
+# Ends of structures that stand beside a score and are no score themselves: chance, a value with
+# one subject left out, the truth.
+ASIDE = ("_chance", "_without", "_true")
 Status = Literal["ok", "failed", "undefined", "not_applicable", "not_measured"]
 # "one" and "zero": as near to it as possible; "equal": over scanners, whatever the value
 Better = Literal["higher", "lower", "one", "zero", "equal"]
@@ -540,7 +546,10 @@ class Report(Protocol):
 Command = Callable[..., None]  # a typer command: its name is the entry point's
 
 __all__ = [
+    "ASIDE",
     "CONTROLS",
+    "LOWER_IS_BETTER",
+    "SPREADS",
     "TISSUES",
     "Atlas",
     "Better",

@@ -266,10 +266,7 @@ def _folds(
         count = folding.fold_count(len(cohort.matched), options.folds, most)
         by = group["column"] if group else ""
         groups = {scan.subject: scan.values.get(by, "") for scan in cohort.scans}
-        every = [
-            folding.assign(cohort, count, options.seed + repeat, groups)
-            for repeat in range(options.repeats)
-        ]
+        every = list(folding.assign_each(cohort, count, options.seed, options.repeats, groups))
     for folds in every:
         for fold in sorted(set(folds.values())):
             folding.split(cohort, folds, fold)

@@ -24,7 +24,8 @@ class VolumeError(Stateless):
     The segmented volume is that of `volume` with the same threshold. `gm` holds it against the
     true fractions summed: what there is. `gm_p80` holds it against the voxels whose true fraction
     is at least .8: what a perfect segmenter would give. Their difference is the threshold's own
-    bias, since mixed voxels are many; it is the same for all methods.
+    bias, since mixed voxels are many; it is the same for all methods. `gm_true` stands beside them:
+    the true fractions summed.
 
     Attributes
     ----------
@@ -47,7 +48,7 @@ class VolumeError(Stateless):
     def score(
         self, scans: tuple[Scan, ...], state: State | None, context: Context
     ) -> Iterable[Row]:
-        """Yield two rows for each scan and tissue."""
+        """Yield two rows for each scan and tissue, and the truth beside them."""
         for scan in scans:
             for tissue in TISSUES:
                 yield from self._rows(scan, tissue)
@@ -61,6 +62,12 @@ class VolumeError(Stateless):
             return
         for name, value in zip(names, volume_errors(found), strict=True):
             yield Row(name, value, self.units, scan.scanner)
+        yield Row(f"{tissue}_true", summed_ml(found), self.units, scan.scanner)
+
+
+def summed_ml(found: TrueMap) -> float:
+    """Add up the true fractions, ml."""
+    return float(found.fraction.sum(dtype=np.float64)) * found.voxel_ml
 
 
 def volume_errors(found: TrueMap) -> tuple[float, float]:
@@ -71,10 +78,9 @@ def volume_errors(found: TrueMap) -> tuple[float, float]:
     >>> [round(error, 6) for error in volume_errors(TrueMap(mask, fraction, voxel_ml=2.0))]
     [1.4, 2.0]
     """
-    segmented = _count(found.mask)
-    summed = float(found.fraction.sum(dtype=np.float64))
-    whole = _count(found.true_mask(TRUE_SHARE))
-    return (segmented - summed) * found.voxel_ml, (segmented - whole) * found.voxel_ml
+    segmented = _count(found.mask) * found.voxel_ml
+    whole = _count(found.true_mask(TRUE_SHARE)) * found.voxel_ml
+    return segmented - summed_ml(found), segmented - whole
 
 
 def _count(mask: BoolArray) -> int:

@@ -217,3 +217,22 @@ def test_the_common_set_is_what_raw_and_all_who_stay_have(data: st.DataObject) -
     staying = [set(case.values[m]) for m in ("one", "two") if m not in case.left]
     assert set(case.common) == whole.intersection(*staying)
     assert np.isfinite([v for row in case.values.values() for v in row.values()]).all()
+
+
+def test_who_lacks_a_scan_lacks_its_spread_too() -> None:
+    """An SD over two scanners is another number than one over three."""
+    part = without(rows("auroc", {"raw": 0.5, "one": 0.6}), "one", ("03", "04"))
+    found = {case.labels["metric"]: case for case in cases(frame(part), DESIGN)}
+    for case in found.values():
+        assert case.left == {"one": "no complete scores of 2 of 11 subjects"}
+        assert "03" not in case.values["one"]
+
+
+def test_galleries_of_one_repeats_folds_are_compared_with_no_others() -> None:
+    def scored(repeat: int, value: dict[str, float]) -> list[dict[str, object]]:
+        where = {"structure": "fold", "level": "cohort"}
+        return rows("identifiability", value, repeat, **where)
+
+    both = frame(scored(0, {"raw": 1.0, "two": 0.9}), scored(1, {"two": 0.8}))
+    (case,) = cases(both, DESIGN)
+    assert case.labels["repeat"] == 0

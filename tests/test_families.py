@@ -79,13 +79,22 @@ def test_benjamini_bogomolov_rejects_what_holm_does_at_its_share_of_the_level(fa
 def test_two_of_four_families_by_hand():
     families = {"a": [0.001, 0.2], "b": [0.8], "c": [0.01, 0.01], "d": [0.5, 0.9]}
     found = benjamini_bogomolov(families, 0.05)
-    # Simes .002, .8, .01, .9; BH of these .008, .9, .02, .9; R / F = 1/2
+    # Simes .002, .8, .01, .9; BH of these .008, .9, .02, .9; at .05 R / F = 1/2
     assert [f.simes for f in found.values()] == pytest.approx([0.002, 0.8, 0.01, 0.9])
     assert [f.adjusted for f in found.values()] == pytest.approx([0.008, 0.9, 0.02, 0.9])
     assert [f.selected for f in found.values()] == [True, False, True, False]
-    assert found["a"].tests == pytest.approx([0.004, 0.4])
+    # below .02 a is alone: 4 x .002; and below .008 it is not selected
+    assert found["a"].tests == pytest.approx([0.008, 0.4])
     assert found["c"].tests == pytest.approx([0.04, 0.04])
+    assert found["b"].tests == pytest.approx([0.9])
     assert found["d"].tests.tolist() == [1.0, 1.0]
+
+
+@given(FAMILIES, st.floats(0.001, 0.5), st.floats(0.001, 0.5))
+def test_adjusted_p_belong_to_no_level(families, one, other):
+    first, second = (benjamini_bogomolov(families, level) for level in (one, other))
+    for name in families:
+        assert first[name].tests.tolist() == second[name].tests.tolist()
 
 
 def test_no_family_is_none():

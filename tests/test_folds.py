@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harmobench.cohort import Cohort, Scan
 from harmobench.errors import SettingsError
-from harmobench.folds import assign, assign_from_column, describe, fold_count, split
+from harmobench.folds import assign, assign_each, assign_from_column, describe, fold_count, split
 
 SCANNERS = ("GE", "Philips", "Siemens")
 
@@ -190,3 +190,25 @@ def test_one_subject_in_two_folds_is_refused() -> None:
 
 def test_folds_are_described_by_their_sizes() -> None:
     assert describe({"01": 0, "02": 1, "03": 0}) == "2 folds of 2, 1 subjects"
+
+
+def partition(folds: dict[str, int]) -> frozenset[frozenset[str]]:
+    parts = ({s for s, k in folds.items() if k == fold} for fold in set(folds.values()))
+    return frozenset(frozenset(part) for part in parts)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_repeat_has_the_partition_of_another_while_others_are_left(seed: int) -> None:
+    """Six people in pairs: fifteen partitions."""
+    people = cohort_of({f"{i:02d}": 2 for i in range(6)})
+    found = assign_each(people, 3, seed, 5)
+    assert len({partition(folds) for folds in found}) == 5
+    assert found[0] == assign(people, 3, seed)
+    assert found[:3] == assign_each(people, 3, seed, 3), "more repeats keep the earlier ones"
+
+
+def test_partitions_repeat_where_there_are_no_more() -> None:
+    """Four people in two pairs: three partitions."""
+    found = assign_each(cohort_of({f"{i:02d}": 2 for i in range(4)}), 2, 0, 6)
+    assert len(found) == 6
+    assert len({partition(folds) for folds in found}) == 3

@@ -342,31 +342,63 @@ def test_guards_mark_what_a_metric_rewards_and_what_it_catches():
     raw = np.random.default_rng(0).normal(0.5, 0.03, (n, 3))
     noise = 0.01 * np.random.default_rng(1).normal(size=(n, 3))
     made = {"blur": 0.2, "blur-noise": 0.1, "template": -0.2, "oracle": -0.2}
-    scores = rows("raw", raw)
+    scores = rows("raw", raw, "auroc")
     for method, gain in made.items():
-        scores += rows(method, raw + gain + noise)  # below one: more is nearer
+        scores += rows(method, raw + gain + noise, "auroc")
     frame = compare(scores, design(n, ("raw", *made)))
-    reasons = {m: pick(frame, "guard", m)["reason"] for m in made}
+    reasons = {m: pick(frame, "guard", m, metric="auroc")["reason"] for m in made}
     assert reasons == {
         "blur": "rewards blur",
         "blur-noise": "rewards blur and noise",
         "template": "caught",
         "oracle": "",
     }
-    for method, gain in made.items():  # oriented: positive is better, whatever the metric
-        assert pick(frame, "guard", method)["estimate"] == pytest.approx(gain, abs=0.02)
-        assert pick(frame, "sign_flip", method)["estimate"] == pytest.approx(-gain, abs=0.02)
-        assert pick(frame, "guard", method)["family"] == "sharpness vs raw, controls"
+    for method, gain in made.items():
+        found = pick(frame, "guard", method, metric="auroc")
+        assert found["estimate"] == pytest.approx(gain, abs=0.02)
+        assert found["family"] == "auroc vs raw, controls"
     assert not (frame["test"] == "family").any()
+
+
+def test_guards_are_oriented_where_less_is_better():
+    scores = rows("raw", np.full((10, 3), [500.0, 520.0, 540.0]), "volume")
+    scores += rows("blur", np.full((10, 3), [500.0, 505.0, 510.0]), "volume")
+    found = pick(compare(scores, design(10, ("raw", "blur"))), "guard", "blur", metric="volume")
+    assert found["estimate"] == pytest.approx(20.0)  # mean differences of 26.7 and 6.7 ml
+    assert found["reason"] == "rewards blur"
+
+
+def test_what_raw_is_by_definition_is_judged_by_the_signed_distance_from_it():
+    """RAW's own distance is 0, so that any noise would be "worse" without the sign."""
+    sway = np.where(np.arange(10)[:, None] % 2, 0.1, -0.1) * np.ones((1, 3))
+    made = {"template": 1 + sway, "blur": 0.6 + sway, "blur-noise": 3 + sway, "oracle": 0.8 + sway}
+    scores = rows("raw", np.ones((10, 3)))
+    for method, values in made.items():
+        scores += rows(method, values)
+    frame = compare(scores, design(10, ("raw", *made)))
+    found = {m: pick(frame, "guard", m) for m in made}
+    reasons = {m: row["reason"] for m, row in found.items()}
+    assert reasons == {"template": "", "blur": "caught", "blur-noise": "caught", "oracle": ""}
+    assert found["blur"]["estimate"] == pytest.approx(-0.4)
+    assert found["blur-noise"]["estimate"] == pytest.approx(2.0)
+    assert found["template"]["low"] < 0 < found["template"]["high"]
+
+
+def test_few_subjects_cannot_tell_contenders_apart():
+    frame = compare(drawn("raw", 5) + drawn("ravel", 5) + drawn("mispel", 5), design(5))
+    assert pick(frame, "max_t", "ravel")["reason"] == "cannot reach significance at this n"
+    frame = compare(drawn("raw", 6) + drawn("ravel", 6) + drawn("mispel", 6), design(6))
+    assert pick(frame, "max_t", "ravel")["reason"] == ""
 
 
 def test_what_is_not_clear_is_not_marked():
     noise = np.random.default_rng(2).normal(size=(10, 3))
-    scores = rows("raw", 0.5 + 0 * noise)
-    scores += rows("blur", 0.5 + 0.1 * noise) + rows("template", 0.5 - 0.1 * noise)
+    scores = rows("raw", 0.5 + 0 * noise, "auroc")
+    scores += rows("blur", 0.5 + 0.1 * noise, "auroc")
+    scores += rows("template", 0.5 - 0.1 * noise, "auroc")
     frame = compare(scores, design(10, ("raw", "blur", "template")))
     for method in ("blur", "template"):
-        found = pick(frame, "guard", method)
+        found = pick(frame, "guard", method, metric="auroc")
         assert found["low"] < 0 < found["high"]
         assert found["reason"] == ""
 

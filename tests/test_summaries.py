@@ -138,12 +138,15 @@ def test_without_groups_there_are_no_effect_sizes():
     assert not frame["aggregate"].str.contains("cohen|hedges").any()
 
 
-def test_true_volumes_are_volume_minus_error():
+def test_true_volumes_stand_beside_their_errors():
+    """Whatever the errors are: they may be of another threshold than the volumes."""
     raw, own = volumes(0), volumes(1)
     truth = raw.mean(axis=1, keepdims=True) - 50 + np.random.default_rng(2).normal(0, 9, (8, 1))
     rows = gm("raw", raw) + gm("own", own)
     for method, values in (("raw", raw), ("own", own)):
         rows += scores(method, "volume_error", "gm", values - truth, units="ml", tool="hmrf")
+        true = np.repeat(truth, 3, axis=1)
+        rows += scores(method, "volume_error", "gm_true", true, units="ml", tool="hmrf")
     frame = aggregates(rows)
     for method, values in (("raw", raw), ("own", own)):
         same(get(frame, "slope_truth", method), slope(truth[:, 0], values.mean(axis=1)))
@@ -239,9 +242,7 @@ def test_seeds_are_separated_from_subjects():
 
 def test_a_method_without_scores_is_one_row_with_the_reason():
     rows = gm("raw", volumes(0)) + gm("own", volumes(1), status="failed", reason="it diverged")
-    frame = table(
-        list(rigorous_cells(table(rows, SCORE_COLUMNS), design())), AGGREGATE_COLUMNS
-    )
+    frame = table(list(rigorous_cells(table(rows, SCORE_COLUMNS), design())), AGGREGATE_COLUMNS)
     found = frame[frame["method"] == "own"]
     assert len(found) == 1
     row = found.iloc[0]
@@ -249,9 +250,7 @@ def test_a_method_without_scores_is_one_row_with_the_reason():
     rows = gm("raw", volumes(0), status="not_measured", reason="nothing") + gm("own", volumes(1))
     frame = aggregates([r for r in rows if r["method"] == "own"])
     assert frame.empty  # without RAW there is no common set
-    frame = table(
-        list(rigorous_cells(table(rows, SCORE_COLUMNS), design())), AGGREGATE_COLUMNS
-    )
+    frame = table(list(rigorous_cells(table(rows, SCORE_COLUMNS), design())), AGGREGATE_COLUMNS)
     assert list(frame["status"]) == ["undefined", "not_measured"]
     assert set(frame["aggregate"]) == {"mean"}
 
@@ -272,7 +271,8 @@ def test_odd_data_raise_nothing(kind):
     }
     raw, own = tables[kind]
     errors = [
-        scores(m, "volume_error", "gm", v * 0, tool="hmrf") for m, v in (("raw", raw), ("own", own))
+        scores(m, "volume_error", "gm_true", v, tool="hmrf")
+        for m, v in (("raw", raw), ("own", own))
     ]
     frame = aggregates(gm("raw", raw) + gm("own", own) + errors[0] + errors[1])
     assert {"mean"} <= set(frame["aggregate"])

@@ -13,6 +13,7 @@ from harmobench.interface import Design
 if TYPE_CHECKING:
     import pandas as pd
 
+BASELINE = "raw"
 KEYS = ("method", "config", "repeat", "tool", "metric", "structure", "space")
 COLUMNS = (*KEYS, "units", "level", "subject", "scanner", "reference_scanner")
 WORST = ("failed", "undefined", "not_measured", "not_applicable")  # what an empty block is

@@ -15,18 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harmobench.interface import CONTROLS, Better, Design
-from harmobench.metrics.statistics.blocks import Block, BySubject, Names, blocks
+from harmobench.interface import ASIDE, CONTROLS, LOWER_IS_BETTER, SPREADS, Better, Design
+from harmobench.metrics.statistics.blocks import BASELINE, Block, BySubject, Names, blocks
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BASELINE = "raw"
+# Metric and structure that hang on the folds of a repeat, so that repeats cannot be compared.
+OF_FOLDS = frozenset({("identifiability", "fold")})
 MOST_MISSING = 0.1  # of RAW's subjects: a contender that lacks more leaves the comparison
 PLACE = ("tool", "metric", "structure", "space")
-ASIDE = ("_chance", "_without")  # structures that stand beside a score and are no score themselves
-SPREADS = {"auroc": "auroc_spread"}  # metrics whose spread over scanners is a score of its own
-LOWER_IS_BETTER = frozenset({"lower", "equal", "one", "zero"})
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def cases(scores: pd.DataFrame, design: Design) -> Iterator[Case]:
                 repeats = found.setdefault(place, {})
                 repeats.setdefault(int(each.labels["repeat"]), {})[each.labels["method"]] = each
     for place, repeats in found.items():
-        first = repeats.get(0, {})
+        first = {} if place[1:3] in OF_FOLDS else repeats.get(0, {})
         for repeat, own in sorted(repeats.items()):
             every = {**first, **own}
             if BASELINE in every:
@@ -159,8 +157,12 @@ def _spread(block: Block) -> Iterator[Block]:
         for subject, value in row.items():
             by_subject.setdefault(subject, []).append(value)
     spreads = {s: float(np.std(v, ddof=1)) for s, v in by_subject.items() if len(v) > 1}
-    labels = {**block.labels, "metric": name}
-    yield Block(labels, block.units, "cohort", {("", ""): spreads} if spreads else {})
+    # it stands at every scan, so that who lacks one lacks it here too
+    values = {
+        names: {s: spreads[s] for s in row if s in spreads} for names, row in block.values.items()
+    }
+    kept = {names: row for names, row in values.items() if row}
+    yield Block({**block.labels, "metric": name}, block.units, block.level, kept)
 
 
 def subject_values(

@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmobench.interface import CONTROLS, Design
-from harmobench.metrics.statistics.cases import BASELINE, Case, contenders, is_contender
+from harmobench.metrics.statistics.blocks import BASELINE
+from harmobench.metrics.statistics.cases import Case, contenders, is_contender, subject_values
 from harmobench.metrics.statistics.equivalence import tost
 from harmobench.metrics.statistics.foldlevel import Folds, by_fold
 from harmobench.metrics.statistics.guards import guard
 from harmobench.metrics.statistics.paired import Test, paired_t
 from harmobench.metrics.statistics.pairs import Cell, Pair, absence, pair_of, seed_of
-from harmobench.metrics.statistics.signflip import max_t, sign_flip
+from harmobench.metrics.statistics.signflip import max_t, sign_flip, smallest_p
+
+POWERLESS = "cannot reach significance at this n"
 
 
 def family_of(case: Case, method: str, design: Design) -> str:
@@ -57,9 +60,18 @@ def against_raw(case: Case, design: Design, folds: Folds, resamples: int) -> Ite
                 margin = design.margins[case.labels["metric"]]
                 found = tost(pair.differences, margin, pair.size)
             else:
-                gains = case.sign * pair.differences
-                found = guard(method, design.methods[method], gains, pair.size)
+                found = _guard(case, method, pair, design)
             yield head | {"test": test, **asdict(found)}
+
+
+def _guard(case: Case, method: str, pair: Pair, design: Design) -> Test:
+    """Judge a control by its gain over RAW, or by its distance from the one that RAW is."""
+    role = design.methods[method]
+    if case.better != "one":
+        return guard(method, role, case.sign * pair.differences, pair.size)
+    plain = subject_values(case.blocks[method], "higher")
+    distances = np.array([plain[subject] - 1.0 for subject in pair.subjects])
+    return guard(method, role, distances, pair.size, either=True)
 
 
 def _tests(case: Case, method: str, design: Design) -> Iterator[str]:
@@ -73,7 +85,7 @@ def _tests(case: Case, method: str, design: Design) -> Iterator[str]:
         yield "guard"
 
 
-def among_contenders(case: Case, design: Design, resamples: int) -> Iterator[Cell]:
+def among_contenders(case: Case, design: Design, resamples: int, level: float) -> Iterator[Cell]:
     """Yield every two contenders that stayed, adjusted over all of them by max-|t|."""
     staying = [m for m in contenders(design) if m in case.blocks and m not in case.left]
     names = [pair for pair in combinations(staying, 2) if case.fresh.intersection(pair)]
@@ -88,7 +100,9 @@ def among_contenders(case: Case, design: Design, resamples: int) -> Iterator[Cel
     for name, pair in pairs.items():
         head = {**case.labels, "method": name[0], "comparator": name[1], "family": family}
         found = with_flips(paired_t(pair.differences, pair.size), flips.get(name))
-        yield head | {"test": "max_t", **asdict(found), "p_adjusted": adjusted.get(name)}
+        row = head | {"test": "max_t", **asdict(found), "p_adjusted": adjusted.get(name)}
+        few = found.reason == "" and smallest_p(found.n, resamples) > level
+        yield row | ({"reason": POWERLESS} if few else {})
 
 
 def _flips(pairs: Mapping[Any, Pair], resamples: int, seed: int) -> dict[Any, float]:

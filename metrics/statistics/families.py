@@ -22,7 +22,7 @@ class Family:
     selected
         Whether that is at most the level.
     tests
-        Adjusted p of its tests; 1 where the family was not selected.
+        Adjusted p of its tests: the least level of the whole procedure that rejects each.
     """
 
     simes: float
@@ -73,9 +73,9 @@ def benjamini_bogomolov(families: Mapping[str, Sequence[float]], level: float) -
     """Select families, then test within the selected ones at a level that allows for it.
 
     Families are selected by Benjamini-Hochberg on their Simes p at `level`; within the R of F that
-    are selected, Holm at level R / F keeps the mean familywise error over selected families. Here
-    as an adjusted p, to be compared with `level`: Holm's times F / R. Unlike other adjusted p it
-    belongs to that level, since R does.
+    are selected, Holm at level R / F keeps the mean familywise error over selected families. The
+    adjusted p of a test is the least level at which its family is selected and Holm rejects it: the
+    least, over the levels at which R changes, of the larger of that level and Holm's p times F / R.
 
     Source: Benjamini & Bogomolov 2014, section 3.
 
@@ -97,13 +97,12 @@ def benjamini_bogomolov(families: Mapping[str, Sequence[float]], level: float) -
     own = [simes(p) for p in families.values()]
     adjusted = benjamini_hochberg(own)
     selected = adjusted <= level
-    share = len(families) / max(int(np.count_nonzero(selected)), 1)
-    return {
-        name: Family(
-            own[k],
-            float(adjusted[k]),
-            bool(selected[k]),
-            np.minimum(1.0, holm(p) * share) if selected[k] else np.ones(len(p)),
-        )
-        for k, (name, p) in enumerate(families.items())
-    }
+    levels = np.sort(adjusted)
+    share = adjusted.size / np.searchsorted(levels, levels, side="right")  # F / R at each level
+    found = {}
+    for k, (name, p) in enumerate(families.items()):
+        at = levels >= adjusted[k]
+        each = np.maximum(levels[at][:, None], holm(p)[None, :] * share[at][:, None])
+        tests = np.minimum(1.0, each.min(axis=0))
+        found[name] = Family(own[k], float(adjusted[k]), bool(selected[k]), tests)
+    return found

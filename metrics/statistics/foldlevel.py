@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmobench.interface import Design
-from harmobench.metrics.statistics.cases import BASELINE, Case
+from harmobench.metrics.statistics.blocks import BASELINE
+from harmobench.metrics.statistics.cases import Case
 from harmobench.metrics.statistics.pairs import Cell, absence, head_of, pair_of
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmobench.interface import Design
-from harmobench.metrics.statistics.blocks import Block, Names
-from harmobench.metrics.statistics.cases import BASELINE, Case
+from harmobench.metrics.statistics.blocks import BASELINE, Block, Names
+from harmobench.metrics.statistics.cases import Case
 from harmobench.metrics.statistics.intervals import Array
 
 

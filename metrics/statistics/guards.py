@@ -14,7 +14,9 @@ REWARDS = {"blur": "rewards blur", "blur-noise": "rewards blur and noise"}
 MUST_LOSE = frozenset({"degenerate", "degradation"})  # an oracle may well be better than RAW
 
 
-def guard(control: str, role: Role, gains: NDArray[np.float64], size: float) -> Test:
+def guard(
+    control: str, role: Role, gains: NDArray[np.float64], size: float, *, either: bool = False
+) -> Test:
     """Compare a control with RAW on one metric; the reason is the mark that the metric gets.
 
     Parameters
@@ -25,6 +27,9 @@ def guard(control: str, role: Role, gains: NDArray[np.float64], size: float) -> 
         One a subject, positive where the control scores better than RAW.
     size
         Of the scores, for `paired_t`.
+    either
+        A change in either direction is wrong: `gains` are distances from what RAW has by
+        definition, with their sign. (Without it they could only be worse, and all be caught.)
 
     Returns
     -------
@@ -38,14 +43,17 @@ def guard(control: str, role: Role, gains: NDArray[np.float64], size: float) -> 
     'rewards blur'
     >>> guard("template", "degenerate", np.array([-0.9, -0.9, -0.9]), 1.0).reason
     'caught'
+    >>> guard("blur-noise", "degradation", np.array([5.0, 6.0, 5.5]), 1.0, either=True).reason
+    'caught'
     """
     test = paired_t(gains, size)
     if test.low is None and test.estimate is not None:
         test = replace(test, low=test.estimate, high=test.estimate, status="ok", reason="")
     if test.low is None or test.high is None:
         return test
-    if test.low > 0 and control in REWARDS:
+    if test.low > 0 and control in REWARDS and not either:
         return replace(test, reason=REWARDS[control])
-    if test.high < 0 and role in MUST_LOSE:
+    wrong = test.high < 0 or (either and test.low > 0)
+    if wrong and role in MUST_LOSE:
         return replace(test, reason="caught")
     return test

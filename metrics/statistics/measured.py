@@ -18,8 +18,8 @@ from harmobench.metrics.statistics.agreement import (
     rmsd,
     within_subject_cov,
 )
-from harmobench.metrics.statistics.blocks import ALL, Names
-from harmobench.metrics.statistics.cases import BASELINE, Case
+from harmobench.metrics.statistics.blocks import ALL, BASELINE, Block, Names
+from harmobench.metrics.statistics.cases import Case
 from harmobench.metrics.statistics.components import components
 from harmobench.metrics.statistics.effects import change, standardized
 from harmobench.metrics.statistics.grids import Grid, cells, in_groups, subject_means
@@ -30,7 +30,7 @@ Found = Iterator[tuple[str, Estimate, str]]  # aggregate, estimate, units
 
 
 def measured(
-    case: Case, method: str, own: Grid, design: Design, error: Case | None
+    case: Case, method: str, own: Grid, design: Design, true: Block | None
 ) -> Iterator[tuple[str, Estimate, str, Names]]:
     """Yield aggregate, estimate, units, and the pair of scanners where it is of one.
 
@@ -40,16 +40,16 @@ def measured(
         What was measured: a method's scores in a case.
     design
         Of the run.
-    error
-        The case of the measure's errors against the truth, where it is known.
+    true
+        The measure's true values of RAW's scans, where they are known.
     """
-    for aggregate, found, units in _overall(case, method, own, design, error):
+    for aggregate, found, units in _overall(case, method, own, design, true):
         yield aggregate, found, units, ALL
     for aggregate, found, pair in _pairs(own):
         yield aggregate, found, case.units, pair
 
 
-def _overall(case: Case, method: str, own: Grid, design: Design, error: Case | None) -> Found:
+def _overall(case: Case, method: str, own: Grid, design: Design, true: Block | None) -> Found:
     yield "rmsd", rmsd(own.values), case.units
     yield "icc", icc_agreement(own.values), ""
     yield "cov", within_subject_cov(own.values), ""
@@ -61,7 +61,7 @@ def _overall(case: Case, method: str, own: Grid, design: Design, error: Case | N
     baseline = own.baseline if method != BASELINE else None
     if baseline is not None:
         yield "slope", slope(subject_means(baseline), own.means), ""
-    truth = None if error is None else _truth(own, error)
+    truth = None if true is None else _truth(own, true)
     if truth is not None:
         known = ~np.isnan(truth)
         yield "slope_truth", slope(truth[known], own.means[known]), ""
@@ -69,9 +69,9 @@ def _overall(case: Case, method: str, own: Grid, design: Design, error: Case | N
         yield from _effects(own, baseline, truth, design)
 
 
-def _truth(own: Grid, error: Case) -> Array | None:
-    """Return the true volume of each subject, NaN where unknown; None where all are."""
-    truth = subject_means(own.baseline - cells(error.blocks[BASELINE], own.subjects, own.names))
+def _truth(own: Grid, true: Block) -> Array | None:
+    """Return the true value of each subject, NaN where unknown; None where all are."""
+    truth = subject_means(cells(true, own.subjects, own.names))
     return None if np.isnan(truth).all() else truth
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harmobench.interface import Design
-from harmobench.metrics.statistics.cases import BASELINE, SPREADS, Case
+from harmobench.interface import SPREADS, Design
+from harmobench.metrics.statistics.blocks import BASELINE
+from harmobench.metrics.statistics.cases import Case
 from harmobench.metrics.statistics.paired import IDENTICAL
 from harmobench.store import merkle
 

@@ -44,14 +44,21 @@ import numpy as np
 
 from harmobench.interface import Design
 from harmobench.metrics.statistics.aggregates import cells
-from harmobench.metrics.statistics.blocks import ALL, Block, BySubject, Names, blocks, is_equal
+from harmobench.metrics.statistics.blocks import (
+    ALL,
+    BASELINE,
+    Block,
+    BySubject,
+    Names,
+    blocks,
+    is_equal,
+)
 from harmobench.metrics.statistics.paired import paired_t
 from harmobench.results import AGGREGATE_COLUMNS, COMPARISON_COLUMNS, table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BASELINE = "raw"
 COHORT = "cohort"  # scores that stand for all scans at once are not the paper's
 POOLED = frozenset({"biomarker"})  # tested once over all pairs, as in Table 3
 Cell = dict[str, Any]

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from harmobench.errors import SettingsError
 from harmobench.interface import CONTROLS, Design
-from harmobench.metrics.statistics.cases import BASELINE, Case, cases
+from harmobench.metrics.statistics.blocks import BASELINE
+from harmobench.metrics.statistics.cases import Case, cases
 from harmobench.metrics.statistics.power_table import ABOUT, MEASURED, SCANNERS, Key, Kind
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ wilcoxon     RAW             signed rank, exact where scipy can
 fold         RAW             t of the folds' means, of cross-validated methods; n folds
 tost         RAW             equivalence, where a margin was declared; the interval is of 90%
 guard        RAW             of controls: `estimate` is positive where the control is better than
-                             RAW, and `reason` is the metric's mark
+                             RAW; of metrics that are 1 in RAW the mean distance from 1, with its
+                             sign; `reason` is the metric's mark
 max_t        each other      sign-flip; step-down max-|t| over all pairs of contenders
 family                       Simes p of a family of contenders; Benjamini-Hochberg over families
 ===========  ==============  =======================================================================
@@ -31,8 +32,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harmobench.interface import Design
 from harmobench.limits import number, refuse, whole
-from harmobench.metrics.statistics.cases import BASELINE, cases, is_contender
-from harmobench.metrics.statistics.comparing import against_raw, among_contenders
+from harmobench.metrics.statistics.blocks import BASELINE
+from harmobench.metrics.statistics.cases import cases, is_contender
+from harmobench.metrics.statistics.comparing import POWERLESS, against_raw, among_contenders
 from harmobench.metrics.statistics.families import benjamini_bogomolov, holm
 from harmobench.metrics.statistics.foldlevel import fold_cells, folds_of
 from harmobench.metrics.statistics.pairs import Cell, by_subject
@@ -94,7 +96,7 @@ class Rigorous:
         for case in filter(by_subject, cases(scores, design)):
             own = folds.get(case.labels["repeat"], design.folds)
             rows += against_raw(case, design, own, self.resamples)
-            rows += among_contenders(case, design, self.resamples)
+            rows += among_contenders(case, design, self.resamples, self.level)
         rows += self._adjust(rows, design)
         return table([row | {"mode": self.mode} for row in rows], COMPARISON_COLUMNS)
 
@@ -132,7 +134,7 @@ class Rigorous:
             return "identical"
         reasons = [row["reason"]]
         if smallest_p(row["n"], self.resamples) * tests > self.level:
-            reasons.append("cannot reach significance at this n")
+            reasons.append(POWERLESS)
         if not selected:
             reasons.append("family not selected")
         return "; ".join(reason for reason in reasons if reason)

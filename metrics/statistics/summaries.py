@@ -26,8 +26,9 @@ sd_seed, sd_subject,        trained methods, repeat 0 of several: MLS; chi-squar
 sd_residual                 what methods are compared by
 ==========================  ====================================  =================================
 
-True volumes are volume minus volume_error. A method without any score gives one row, "mean", with
-the worst status among its scores; an aggregate that cannot be had is "undefined", with a reason.
+True volumes stand beside the scores of volume_error. A method without any score gives one row,
+"mean", with the worst status among its scores; an aggregate that cannot be had is "undefined", with
+a reason.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harmobench.interface import Design
-from harmobench.metrics.statistics.blocks import ALL, Block, Names, blocks
-from harmobench.metrics.statistics.cases import BASELINE, PLACE, Case, cases
+from harmobench.metrics.statistics.blocks import ALL, BASELINE, Block, Names, blocks
+from harmobench.metrics.statistics.cases import PLACE, Case, cases
 from harmobench.metrics.statistics.grids import grid
 from harmobench.metrics.statistics.intervals import Estimate, jackknifed, t_interval, undefined
 from harmobench.metrics.statistics.measured import measured
@@ -48,7 +49,7 @@ from harmobench.metrics.statistics.seeds import seed_spread
 if TYPE_CHECKING:
     import pandas as pd
 
-VOLUME, ERROR = "volume", "volume_error"  # volume minus its error is the true volume
+VOLUME, TRUE = "volume", "_true"  # volume_error gives the true volumes of its structures beside it
 ALONE = "individuality"  # one score a cohort; its values without each subject stand beside it
 Cell = dict[str, Any]
 
@@ -66,19 +67,29 @@ def rigorous_cells(scores: pd.DataFrame, design: Design) -> Iterator[Cell]:
     Rows with the columns of `results.AGGREGATE_COLUMNS`, without `mode`.
     """
     every = list(cases(scores, design))
-    errors = {_place(case, VOLUME): case for case in every if case.labels["metric"] == ERROR}
+    truths = _truths(scores)
     without = list(blocks(scores[scores["structure"] == "brain_without"]))
     for case in every:
-        error = errors.get(_place(case))
+        true = truths.get(_place(case))
         for method in case.blocks:
             if method in case.fresh:
-                yield from _method(case, method, design, error, without)
+                yield from _method(case, method, design, true, without)
     yield from _seeds(every, design)
 
 
-def _place(case: Case, metric: str = "") -> tuple[Any, ...]:
-    labels = {**case.labels, **({"metric": metric} if metric else {})}
-    return tuple(labels[key] for key in (*PLACE, "repeat"))
+def _truths(scores: pd.DataFrame) -> dict[tuple[Any, ...], Block]:
+    """Return RAW's true volumes by the place of the volumes that they belong to."""
+    found = {}
+    for block in blocks(scores[scores["structure"].str.endswith(TRUE)]):
+        if block.labels["method"] == BASELINE:
+            structure = str(block.labels["structure"]).removesuffix(TRUE)
+            own = {**block.labels, "metric": VOLUME, "structure": structure}
+            found[tuple(own[key] for key in PLACE)] = block
+    return found
+
+
+def _place(case: Case) -> tuple[Any, ...]:
+    return tuple(case.labels[key] for key in PLACE)
 
 
 def _row(
@@ -103,7 +114,7 @@ def _row(
 
 
 def _method(
-    case: Case, method: str, design: Design, error: Case | None, without: list[Block]
+    case: Case, method: str, design: Design, true: Block | None, without: list[Block]
 ) -> Iterator[Cell]:
     block = case.blocks[method]
     if not block.values:
@@ -126,7 +137,7 @@ def _method(
         yield _row(case, method, "mean_abs", t_interval(values), case.units)
     if case.better == "equal" and block.level == "scan":
         yield _row(case, method, "bias", t_interval(values), case.units)
-        for aggregate, found, units, names in measured(case, method, own, design, error):
+        for aggregate, found, units, names in measured(case, method, own, design, true):
             yield _row(case, method, aggregate, found, units, names)
 
 
@@ -134,14 +145,15 @@ def _individuality(block: Block, value: float, without: list[Block]) -> Estimate
     """Give the value an interval from the values that the metric gave without each subject."""
     same = {**block.labels, "structure": "brain_without"}
     rows = [row for other in without if other.labels == same for row in other.values.values()]
-    return jackknifed(value, np.array([v for row in rows for v in row.values()]), "log")
+    left_out = np.array([v for row in rows for v in row.values()])
+    return jackknifed(value, left_out, "log" if value > 0 else "")  # 0: one image for everybody
 
 
 def _seeds(every: list[Case], design: Design) -> Iterator[Cell]:
     """Yield how much of a trained method's subject values is its seeds'."""
     repeats: dict[tuple[Any, ...], list[Case]] = {}
     for case in every:
-        repeats.setdefault(_place(case)[:-1], []).append(case)
+        repeats.setdefault(_place(case), []).append(case)
     for own in repeats.values():
         for method in own[0].blocks:
             fresh = [case for case in own if method in case.fresh]
