@@ -278,7 +278,8 @@ def _pareto(run: Finished) -> tuple[Plot, ...]:
             "component; up: the subjects' component, and individuality, all relative to RAW "
             "(components as SDs; bars: 95% intervals of the method's own). Left and near the "
             "dotted line is better. Hollow: controls; beyond the edge, with their number. Line: "
-            "contenders that no other beats on both. Dashed: what registration alone gives back.",
+            "contenders that neither another nor RAW beats on both. Dashed: what registration "
+            "alone gives back.",
             f"Points of the scanner component left against the subject component and individuality "
             f"kept, by {label(tool)}, a point a method; the numbers are in HB-T9 and HB-T12.",
             lambda tool=tool: figures.pareto(run, tool),  # type: ignore[misc]

@@ -15,13 +15,14 @@ from harmobench.reports.definitions import DEFINITIONS, Definition
 from harmobench.reports.estimates import estimates
 from harmobench.reports.formats import Cell, Column, Table
 from harmobench.reports.guards import guards
-from harmobench.reports.lookup import Lookup, Number, Place, compared, controls
+from harmobench.reports.lookup import Lookup, Number, Place, controls, eligible, undeclared
 from harmobench.reports.provenance import provenance_line
 from harmobench.reports.rows import digits_of, tools_note
 from harmobench.reports.style import label, pair_label
 
 STAR = "* differs from RAW: paired t-test, p < .05, uncorrected; identical: no value differs."
-SMALLEST = "Bold: the smallest of its {line}, RAW included, controls left out."
+SMALLEST = "Bold: the smallest of its {line}, RAW included, controls{undeclared} left out."
+ABOVE = "Bold: above RAW, in RAW's direction{undeclared}."
 
 
 def citable(run: Finished) -> list[Table]:
@@ -137,7 +138,7 @@ def _best(
     run: Finished, definition: Definition, numbers: dict[str, Number | None]
 ) -> frozenset[str]:
     values = {m: x.value for m, x in numbers.items() if x is not None and x.value is not None}
-    values = {m: values[m] for m in compared(run.design.methods) if m in values}
+    values = {m: values[m] for m in eligible(run.design) if m in values}
     if definition.best == "smallest" and len(values) > 1:
         least = min(values.values())
         return frozenset(m for m, x in values.items() if np.isclose(x, least, rtol=1e-9, atol=0))
@@ -172,10 +173,14 @@ def _caption(run: Finished, lookup: Lookup, definition: Definition, places: Sequ
         span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         sentences.append(f"n = {span} {_unit_of_n(definition)}.")
     sentences.append(counted(run, [definition.metric]))
+    plugins = any(undeclared(run.design, name) for name in run.design.methods)
     if definition.best == "smallest":
-        sentences.append(SMALLEST.format(line="column" if definition.wide else "row"))
+        also = " and undeclared plugins" if plugins else ""
+        line = "column" if definition.wide else "row"
+        sentences.append(SMALLEST.format(line=line, undeclared=also))
     elif definition.best:
-        sentences.append("Bold: above RAW, in RAW's direction.")
+        also = ", undeclared plugins left out" if plugins else ""
+        sentences.append(ABOVE.format(undeclared=also))
     if definition.tested:
         sentences.append(STAR)
     if aside := controls(run.design.methods):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from harmobench.interface import Finished
+from harmobench.interface import SPREADS, Finished
 from harmobench.reports.comparisons import Case, Compared, Comparisons
 from harmobench.reports.counts import Count, counted, counts
 from harmobench.reports.coverage import coverage_note
+from harmobench.reports.evidence import untold
 from harmobench.reports.formats import Cell, Column, Table, rounded
 from harmobench.reports.lookup import IDENTICAL, RIGOROUS, STATUS, Lookup, controls
 from harmobench.reports.rows import (
@@ -38,7 +39,10 @@ RANKED = (
     "Tied for best: not significantly worse than any other contender (max-|t| sign-flip over all "
     "pairs). Rank: its span over bootstrap samples claims no coverage."
 )
-ASIDE = "Controls stand below in lines of their own: a family of their own, never ranked."
+BELOW = (
+    "Controls stand below in lines of their own: a family of their own, never ranked. Caught here, "
+    "and what a metric rewards, are judged by unadjusted 95% intervals."
+)
 COLUMNS = (
     Column("n", "n", True, ()),
     Column("difference", "Difference [95%]", True, ESTIMATE[:2]),
@@ -90,8 +94,9 @@ COMPANIONS = (
         "Guards",
         ("slice_consistency", "sharpness", "noise", "identifiability"),
         "Slice consistency and identifiability: positive is better. Sharpness and noise are "
-        "compared by their distance from 1, which is RAW's own value: negative is better, but RAW "
-        "cannot be beaten.",
+        "compared by their distance from 1, which is RAW's own value: RAW cannot be beaten, and p "
+        "says only that something changed. Controls are judged there by their mean signed distance "
+        "from 1, caught where its interval excludes 0.",
     ),
 )
 
@@ -131,7 +136,7 @@ def _lines(source: _Source, case: Case) -> Iterator[Line]:
     digits = digits_of([row.estimate for row in known], 2, 5)
     tied = found.tied(case)
     missing = counts(source.run, [case.metric], tool=case.tool, structure=case.structure)
-    if case.metric == "auroc_spread":
+    if case.metric in SPREADS.values():
         missing = counts(source.run, [case.metric])
     for name, row in every.items():
         if row is not None:
@@ -183,8 +188,20 @@ def _notes(source: _Source, case: Case, row: Compared) -> Iterator[str]:
     if row.method in source.run.design.trained and row.p is not None:
         yield "given these trained models"
     guard = source.found.get("guard", case, row.method)
-    if guard is not None and guard.reason and guard.reason != row.reason:
-        yield {"caught": "caught here"}.get(guard.reason, f"the metric {guard.reason}")
+    if guard is not None and guard.reason == "caught":
+        yield f"caught here{_off_one(source.run, case, guard)}"
+    elif guard is not None and guard.reason and guard.reason != row.reason:
+        yield f"the metric {guard.reason}"
+
+
+def _off_one(run: Finished, case: Case, guard: Compared) -> str:
+    """Return what a control was caught by where the line's difference is of another number."""
+    if run.design.metrics.get(case.metric) != "one" or guard.estimate is None:
+        return ""
+    digits = digits_of([guard.estimate], 2, 5)
+    limits = [rounded(x, digits) for x in (guard.low, guard.high) if x is not None]
+    span = f" [{', '.join(limits)}]" if limits else ""
+    return f": off 1 by {rounded(guard.estimate, digits)}{span}"
 
 
 def _caption(source: _Source, companion: Companion, cases: Sequence[Case]) -> Iterator[str]:
@@ -202,9 +219,10 @@ def _caption(source: _Source, companion: Companion, cases: Sequence[Case]) -> It
     if any(found.get("fold", case, row.method) for case in cases for row in rows):
         yield FOLDS
     yield RANKED
+    yield untold(found, cases)
     yield _margins(run, found, cases, ranked)
     if _asides(run):
-        yield ASIDE
+        yield BELOW
     yield tools_note({case.tool for case in cases})
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from harmobench.interface import Finished
+from harmobench.interface import LOWER_IS_BETTER, SPREADS, Finished
 from harmobench.reports.lookup import (
     ALPHA,
     IDENTICAL,
@@ -19,8 +19,6 @@ from harmobench.reports.lookup import (
 )
 from harmobench.reports.style import label, order
 
-LOWER = frozenset({"lower", "equal", "one", "zero"})  # a subject's value is better when it is lower
-DERIVED = {"auroc_spread": "lower"}  # made by the statistics, so that no metric says it
 # the order of the page; others follow by name
 METRICS = (
     "ssim",
@@ -150,12 +148,25 @@ class Comparisons:
 
     def better(self, case: Case) -> float:
         """1 where a higher difference is better, -1 where a lower one is."""
-        known_better = self.run.design.metrics.get(case.metric, "higher")
-        return -1.0 if DERIVED.get(case.metric, known_better) in LOWER else 1.0
+        spread = case.metric in SPREADS.values()  # made by the statistics: no metric says it
+        better = "lower" if spread else self.run.design.metrics.get(case.metric, "higher")
+        return -1.0 if better in LOWER_IS_BETTER else 1.0
+
+    def _pairs(self, case: Case) -> list[Compared]:
+        return [r for r in self._rows.get((case, "max_t"), {}).values() if r.status == "ok"]
+
+    def untold(self, case: Case) -> bool:
+        """Whether no two contenders could be told apart here, there being too few subjects."""
+        return any(POWERLESS in row.reason for row in self._pairs(case))
 
     def tied(self, case: Case) -> list[str]:
-        """Contenders that are not significantly worse than any other; all pairs were tested."""
-        pairs = [r for r in self._rows.get((case, "max_t"), {}).values() if r.status == "ok"]
+        """Contenders that are not significantly worse than any other; all pairs were tested.
+
+        None where no pair could have differed: then to be tied is no evidence.
+        """
+        if self.untold(case):
+            return []
+        pairs = self._pairs(case)
         seen = {name for row in pairs for name in (row.method, row.comparator)}
         worse = set()
         for row in pairs:

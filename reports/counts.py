@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harmobench.interface import Finished
+from harmobench.interface import ASIDE, SPREADS, Finished
 from harmobench.reports.lookup import STATUS, first_repeat
 from harmobench.reports.style import label
 
-ASIDE = ("_chance", "_without")  # structures that stand beside a score and are no score themselves
-MADE_OF = {"auroc_spread": "auroc"}  # scores that the statistics make of another metric's
+MADE_OF = {spread: metric for metric, spread in SPREADS.items()}
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from harmobench.interface import Finished
+from harmobench.interface import SPREADS, Finished
 from harmobench.reports.comparisons import Case
 from harmobench.reports.counts import counted
 from harmobench.reports.coverage import coverage_note
@@ -19,8 +19,8 @@ from harmobench.reports.quantities import (
     DETAILS,
     EFFECTS,
     MEASURES,
+    RMSDS,
     SEEDS,
-    SPREADS,
     Estimates,
     Quantity,
 )
@@ -49,7 +49,7 @@ KEPT = (
 def estimates(run: Finished, line: str) -> list[Table]:
     """Return the tables of estimates that have any number, HB-T9 always."""
     lookup = Lookup(run, RIGOROUS)
-    every = (*SPREADS, EFFECTS, AGREEMENT, DETAILS, AGAINST_TRUTH, _seeds(run))
+    every = (*RMSDS, EFFECTS, AGREEMENT, DETAILS, AGAINST_TRUTH, _seeds(run))
     tables = [_table(run, lookup, definition, line) for definition in every]
     tables.append(_limits(run, lookup, line))
     return [table for table in tables if table.rows or table.id == AGREEMENT.id]
@@ -59,11 +59,12 @@ def _seeds(run: Finished) -> Estimates:
     return Estimates(
         "HB-T9-seeds",
         "Seeds and subjects",
-        tuple(dict.fromkeys([*run.design.metrics, "auroc_spread"])),
+        tuple(dict.fromkeys([*run.design.metrics, *SPREADS.values()])),
         SEEDS,
         "Methods that were trained again with other seeds and folds: SD of subjects' values over "
         "seeds, over subjects, and what is left (subjects x repeats, both random), in the units of "
-        "the line. A seed SD that is not small beside a difference makes it the seed's.",
+        "the line. A seed SD that is not small beside a difference makes it the seed's. "
+        "An SD of 0 without an interval was cut off at 0: it is not known to be 0.",
     )
 
 
@@ -125,7 +126,11 @@ def _why(lookup: Lookup, definition: Estimates) -> str:
 
 def _number(lookup: Lookup, case: Case, quantity: Quantity, method: str) -> Number | None:
     number = lookup.number(case.metric, quantity.aggregate, place(case), method)
-    if number is None or not quantity.root:
+    if number is None:
+        return None
+    if quantity.is_sd and number.high is not None and number.high <= 0:
+        number = replace(number, low=None, high=None)  # [0, 0] would look like certainty
+    if not quantity.root:
         return number
     return replace(
         number, value=_root(number.value), low=_root(number.low), high=_root(number.high)

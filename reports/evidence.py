@@ -45,6 +45,17 @@ def _guards(run: Finished, found: Comparisons) -> Iterator[tuple[Case, Compared]
                 yield case, row
 
 
+def untold(found: Comparisons, cases: Sequence[Case]) -> str:
+    """Say where nobody can be called tied for best; empty where somebody can everywhere."""
+    names = list(dict.fromkeys(case.name for case in cases if found.untold(case)))
+    if not names:
+        return ""
+    return (
+        f"Nobody is called tied for best on {joined(names)}: contenders cannot reach significance "
+        "against each other at this n."
+    )
+
+
 def rewards(run: Finished, found: Comparisons) -> Iterator[str]:
     """Say for each metric and control what the control gains, with its interval."""
     gains: dict[str, dict[str, list[tuple[Case, Compared]]]] = {}
@@ -93,7 +104,9 @@ def on_controls(run: Finished, found: Comparisons) -> tuple[tuple[str, ...], tup
     if not every:
         warned.append("No degenerate control ran, so whether the guards work here is unknown.")
     for case, row in _guards(run, found):
-        ceiling = run.design.methods[row.method] == "ceiling" and case.metric not in RAW_IS_ONE
+        # where 1 is best the estimate is a signed distance, and below 0 is not worse than above
+        fixed = case.metric in RAW_IS_ONE or run.design.metrics.get(case.metric) == "one"
+        ceiling = run.design.methods[row.method] == "ceiling" and not fixed
         if ceiling and row.high is not None and row.high < 0:
             warned.append(
                 f"{label(row.method)}, the ceiling, is worse than RAW on {named_case(case)}."

@@ -14,53 +14,21 @@ from harmobench.reports.evidence import (
     named_case,
     on_controls,
     rewards,
+    untold,
 )
 from harmobench.reports.formats import rounded
-from harmobench.reports.guards import loses_effect
-from harmobench.reports.lookup import RIGOROUS, STATUS, Lookup, Number, compared
-from harmobench.reports.rows import (
-    digits_of,
-    named,
-    p_value,
-    place,
-    units_of,
-)
-from harmobench.reports.style import label
+from harmobench.reports.kept import kept
+from harmobench.reports.lookup import RIGOROUS, STATUS, Lookup, compared, undeclared
+from harmobench.reports.outcomes import Line, Outcome
+from harmobench.reports.rows import digits_of, named, p_value, units_of
 
 SUBJECTS = ("identifiability",)  # compared like the others, but of what must be kept
-KEPT = (  # aggregates whose interval says whether subjects and groups are still apart
-    ("individuality", "individuality", "Individuality"),
-    ("volume", "slope", "Volume slope"),
-    ("biomarker", "slope", "Biomarker slope"),
-    ("volume", "cohen_d_change", "Volume effect size"),
-    ("biomarker", "cohen_d_change", "Biomarker effect size"),
-)
 HARD = "\N{NO-BREAK SPACE}"  # a p stays in one line
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One cell of the verdict: a word, a tone ("good", "bad" or ""), and the number behind it.
-
-    `tied` says that no other contender is significantly better.
-    """
-
-    word: str
-    tone: str = ""
-    detail: str = ""
-    tied: bool = False
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the verdict: what was compared, and an outcome for each contender.
-
-    `mark` says what the metric rewards, where a control has shown it.
-    """
-
-    name: str
-    outcomes: tuple[Outcome, ...]
-    mark: str = ""
+TRAINED = "Methods trained by folds are judged given these trained models: see p over folds."
+UNDECLARED = (
+    "Own family: a plugin that was not declared, tested apart from the others, where less is asked "
+    "of it; it is not ranked."
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +42,8 @@ class Findings:
     agreement, kept, limits
         Lines on what was removed, on what was kept (by intervals), and on guards that RAW passes by
         definition.
+    notes
+        Sentences on how to read this run's cells.
     rewards
         A sentence for each metric that rewards blur or noise.
     caught, uncaught
@@ -86,6 +56,7 @@ class Findings:
     agreement: tuple[Line, ...]
     kept: tuple[Line, ...]
     limits: tuple[Line, ...]
+    notes: tuple[str, ...]
     rewards: tuple[str, ...]
     caught: tuple[str, ...]
     uncaught: tuple[str, ...]
@@ -103,13 +74,22 @@ def findings(run: Finished) -> Findings:
         tuple(x for case, x in lines.items() if case.metric not in (*RAW_IS_ONE, *SUBJECTS)),
         (
             *(line for case, line in lines.items() if case.metric in SUBJECTS),
-            *(_kept(run, lookup, methods) if found.cases else ()),
+            *(kept(run, found, lookup, methods) if found.cases else ()),
         ),
         tuple(line for case, line in lines.items() if case.metric in RAW_IS_ONE),
+        tuple(filter(None, _notes(run, found, methods))),
         tuple(rewards(run, found)),
         *on_controls(run, found),
         tuple(circularity(run)),
     )
+
+
+def _notes(run: Finished, found: Comparisons, methods: Sequence[str]) -> Iterator[str]:
+    if run.design.trained.intersection(methods):
+        yield TRAINED
+    if any(undeclared(run.design, name) for name in methods):
+        yield UNDECLARED
+    yield untold(found, found.cases)
 
 
 def _line(
@@ -119,19 +99,24 @@ def _line(
     methods: Sequence[str],
     rewarded: Mapping[Case, str],
 ) -> Line:
-    rows = [found.get("sign_flip", case, name) for name in methods]
-    digits = digits_of([row.estimate for row in rows if row], 2, 4)
+    rows = {name: found.get("sign_flip", case, name) for name in methods}
+    digits = digits_of([row.estimate for row in rows.values() if row], 2, 4)
     units = units_of(run).get(case, "")
     tied = found.tied(case)
     better = 0.0 if case.metric in RAW_IS_ONE else found.better(case)
-    outcomes = tuple(
-        replace(_outcome(row, better, digits, units), tied=name in tied)
-        for name, row in zip(methods, rows, strict=True)
-    )
+
+    def outcome(name: str, row: Compared | None) -> Outcome:
+        fold = found.get("fold", case, name) if name in run.design.trained else None
+        own = _outcome(row, better, _detail(row, digits, units, fold))
+        if undeclared(run.design, name) and row is not None and row.differs:
+            own = replace(own, word=f"{own.word}, own family", tone="")
+        return replace(own, tied=name in tied)
+
+    outcomes = tuple(outcome(name, row) for name, row in rows.items())
     return Line(named_case(case), outcomes, rewarded.get(case, ""))
 
 
-def _outcome(row: Compared | None, better: float, digits: int, units: str) -> Outcome:
+def _outcome(row: Compared | None, better: float, detail: str) -> Outcome:
     """Return what a comparison with RAW says; `better` is 0 where RAW cannot be beaten."""
     if row is None:
         return Outcome("not measured")
@@ -139,10 +124,6 @@ def _outcome(row: Compared | None, better: float, digits: int, units: str) -> Ou
         return Outcome("identical")
     if row.estimate is None or row.p is None:
         return Outcome(STATUS.get(row.status, row.status), detail=row.reason)
-    sign = "+" if row.estimate > 0 else ""
-    detail = f"{sign}{rounded(row.estimate, digits)}{f' {units}' if units else ''}"
-    if row.p_adjusted is not None:
-        detail += f", p{HARD}{_equals(p_value(row.p_adjusted).number)}"
     if row.differs and not better:
         return Outcome("differs", detail=detail)
     if row.differs:
@@ -151,52 +132,19 @@ def _outcome(row: Compared | None, better: float, digits: int, units: str) -> Ou
     return Outcome("n too small" if POWERLESS in row.reason else "not shown", detail=detail)
 
 
-def _equals(p: str) -> str:
-    return p.replace("<", f"<{HARD}") if p.startswith("<") else f"={HARD}{p}"
+def _detail(row: Compared | None, digits: int, units: str, fold: Compared | None) -> str:
+    """Return the difference, its adjusted p, and that over folds."""
+    if row is None or row.estimate is None:
+        return ""
+    sign = "+" if row.estimate > 0 else ""
+    parts = [f"{sign}{rounded(row.estimate, digits)}{f' {units}' if units else ''}"]
+    if row.p_adjusted is not None:
+        parts.append(f"p{HARD}{_equals(row.p_adjusted)}")
+    if fold is not None and fold.p is not None:
+        parts.append(f"p over folds{HARD}{_equals(fold.p)}")
+    return ", ".join(parts)
 
 
-def _kept(run: Finished, lookup: Lookup, methods: Sequence[str]) -> Iterator[Line]:
-    for metric, aggregate, name in KEPT:
-        for where in lookup.cases(metric, aggregate, pooled=True):
-            case = Case(metric, where.tool, where.structure, where.space)
-            tool = f" ({label(case.tool)})" if case.tool else ""
-            structure = f", {label(case.structure)}" if metric != "individuality" else ""
-            if aggregate == "cohen_d_change":
-                cells = [_effect(run, lookup, case, method) for method in methods]
-            else:
-                cells = [
-                    _ratio(lookup.number(metric, aggregate, where, method)) for method in methods
-                ]
-            yield Line(f"{name}{tool}{structure}", tuple(cells))
-
-
-def _ratio(number: Number | None) -> Outcome:
-    if number is None or number.value is None:
-        return Outcome(number.status if number else "not measured")
-    detail = _interval(number)
-    if number.low is None or number.high is None:
-        return Outcome("no interval", detail=detail)
-    if number.high < 1:
-        return Outcome("below RAW's", "bad", detail)
-    return Outcome("above RAW's" if number.low > 1 else "kept", detail=detail)
-
-
-def _effect(run: Finished, lookup: Lookup, case: Case, method: str) -> Outcome:
-    number = lookup.number(case.metric, "cohen_d_change", place(case), method)
-    if method in run.design.saw_group:
-        return Outcome("saw the group", detail="not judged")
-    if number is None or number.value is None:
-        return Outcome(number.status if number else "not measured")
-    if number.low is None or number.high is None:
-        return Outcome("no interval", detail=_interval(number))
-    if loses_effect(lookup, case.metric, place(case), method):
-        return Outcome("below RAW's", "bad", _interval(number))
-    changed = number.low > 0 or number.high < 0
-    return Outcome("above RAW's" if changed else "no loss shown", detail=_interval(number))
-
-
-def _interval(number: Number, digits: int = 2) -> str:
-    if number.value is None or number.low is None or number.high is None:
-        return "" if number.value is None else rounded(number.value, digits)
-    low, high = rounded(number.low, digits), rounded(number.high, digits)
-    return f"{rounded(number.value, digits)} [{low}, {high}]"
+def _equals(p: float) -> str:
+    shown = p_value(p).number
+    return shown.replace("<", f"<{HARD}") if shown.startswith("<") else f"={HARD}{shown}"

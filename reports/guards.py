@@ -32,6 +32,8 @@ GUARDS = ("slice_consistency", "sharpness", "noise", "identifiability", "individ
 TISSUES = ("gm", "wm")
 MUST_BE_CAUGHT = ("degenerate", "degradation")
 LOST = "contrast_lost"  # what the reason of an undefined score starts with
+# the method's own loss: "contrast_lost: RAW has ..." says that RAW itself had none to lose
+OWN_LOSS = rf"{LOST}: (?!RAW\b)"
 TEXT = (
     "Slice consistency: correlation of the image's neighbouring-slice SSIM with RAW's along each "
     "axis, mean (SD) over all scans; higher is better. Sharpness: share of RAW's edges that is "
@@ -102,8 +104,9 @@ def _caption(run: Finished, watched: bool) -> str:
     sentences.append(counted(run, measured))
     if watched:
         sentences.append(
-            "Caught by: what is worse than in RAW, with an interval that excludes RAW; slice "
-            "consistency alone catches nothing, since any change lowers it."
+            "Caught by: what is worse than in RAW by an unadjusted 95% interval; for sharpness and "
+            "noise it is of the mean signed distance from 1, and caught is what it keeps off 0. "
+            "Slice consistency alone catches nothing, since any change lowers it."
         )
     if controls(run.design.methods):
         sentences.append("Controls stand below, never ranked.")
@@ -219,7 +222,7 @@ def _catchers(run: Finished, lookup: Lookup, found: Comparisons, control: str) -
 
 
 def _amount(lookup: Lookup, metric: str, method: str) -> str:
-    """Return a guard's number in brackets: RAW is 1 by definition, so any change is noticed."""
+    """Return a guard's mean in brackets; RAW's is 1 by definition."""
     for place in lookup.cases(metric, "mean", pooled=True):
         value = lookup.value(metric, "mean", place, method)
         if value is not None:
@@ -228,11 +231,11 @@ def _amount(lookup: Lookup, metric: str, method: str) -> str:
 
 
 def lost_contrast(run: Finished, method: str, metric: str = "") -> bool:
-    """Whether some scan of a method has white matter no brighter than grey matter."""
+    """Whether some scan of a method, but not its RAW, has white matter no brighter than grey."""
     frame = first_repeat(run.scores)
     own = frame.loc[(frame["method"] == method) & (frame["status"] == "undefined")]
     own = own.loc[own["metric"] == metric] if metric else own
-    return bool(own["reason"].str.startswith(LOST).any())
+    return bool(own["reason"].str.match(OWN_LOSS).any())
 
 
 def _below(number: Number | None, limit: float) -> bool:

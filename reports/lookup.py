@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harmobench.interface import Finished
+from harmobench.interface import ASIDE, Finished
 from harmobench.reports.style import order
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from harmobench.interface import Design
 
 ALPHA = 0.05  # paper, section 2.5; the rigorous mode's level too
 PAPER, RIGOROUS = "paper", "rigorous"
@@ -105,13 +107,17 @@ class Lookup:
         return (metric, place.tool, place.structure, *pair, method) in self._identical
 
     def places(self, metric: str, aggregate: str) -> list[Place]:
-        """All that this aggregate was made for: by tool, space, structure, then scanner order."""
+        """All that this aggregate was made for: by tool, space, structure, then scanner order.
+
+        Structures that stand beside a score (`ASIDE`) are none of them.
+        """
         if (metric, aggregate) not in self._places:
             self._places[metric, aggregate] = self._sorted(metric, aggregate)
         return list(self._places[metric, aggregate])
 
     def _sorted(self, metric: str, aggregate: str) -> list[Place]:
         found = {k[2] for k in self._numbers if k[0] == metric and k[1] == aggregate}
+        found = {place for place in found if not place.structure.endswith(ASIDE)}
         scanners = {name: i for i, name in enumerate(("", *self.run.design.scanners))}
         structures = order([place.structure for place in found])
         far = len(scanners)
@@ -168,11 +174,16 @@ def first_repeat(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores(run: Finished, metric: str, **where: str) -> pd.DataFrame:
-    """Return a metric's values: first repeat, status ok, finite."""
+    """Return a metric's values: first repeat, status ok, finite.
+
+    Structures that stand beside a score are left out, unless one is asked for by its name.
+    """
     frame = first_repeat(run.scores)
     frame = frame.loc[(frame["metric"] == metric) & (frame["status"] == "ok")]
     for name, wanted in where.items():
         frame = frame.loc[frame[name] == wanted]
+    if "structure" not in where:
+        frame = frame.loc[~frame["structure"].str.endswith(ASIDE)]
     return frame.loc[frame["value"].abs() < np.inf]  # drops NaN too
 
 
@@ -182,8 +193,18 @@ def measured(run: Finished, metric: str, column: str) -> list[str]:
 
 
 def compared(methods: Mapping[str, str]) -> list[str]:
-    """Methods that may be best: controls are there to test the metrics, not to win."""
+    """Methods that are compared: controls are there to test the metrics, not to win."""
     return [name for name, role in methods.items() if role in ("contender", "baseline")]
+
+
+def undeclared(design: Design, method: str) -> bool:
+    """Whether a method is a plugin that nobody named: it was tested in a family of its own."""
+    return bool(design.declared) and method not in design.declared and method != "raw"
+
+
+def eligible(design: Design) -> list[str]:
+    """Methods that may be best, RAW among them: no controls, no undeclared plugins."""
+    return [name for name in compared(design.methods) if not undeclared(design, name)]
 
 
 def controls(methods: Mapping[str, str]) -> list[str]:

@@ -29,6 +29,11 @@ class Quantity:
     root: bool = False
     digits: int | None = 2
 
+    @property
+    def is_sd(self) -> bool:
+        """Whether it is shown as an SD, which is never below 0."""
+        return self.root or self.aggregate.startswith("sd_")
+
 
 @dataclass(frozen=True)
 class Estimates:
@@ -97,7 +102,7 @@ EFFECTS = Estimates(
     "Methods that saw the group cannot be judged on it.",
     native=True,
 )
-SPREADS = tuple(
+RMSDS = tuple(
     Estimates(
         f"{beside}-rigorous",
         f"{title}: rigorous estimates",

@@ -11,7 +11,7 @@ from harmobench.interface import Finished
 from harmobench.measures import BUILT_IN
 from harmobench.reports.comparisons import Case
 from harmobench.reports.formats import Cell, Column
-from harmobench.reports.lookup import Number, Place, compared, controls
+from harmobench.reports.lookup import Number, Place, compared, controls, undeclared
 from harmobench.reports.style import label
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def named(design: Design, case: Case, method: str) -> str:
         return REGISTRATION_LABEL
     if method in controls(design.methods):
         return f"{label(method)} ({design.methods[method]})"
-    undeclared = design.declared and method not in design.declared and method != "raw"
-    return f"{label(method)} (not declared)" if undeclared else label(method)
+    return f"{label(method)} (not declared)" if undeclared(design, method) else label(method)
 
 
 def columns_and_rows(

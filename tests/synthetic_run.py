@@ -225,10 +225,13 @@ def _guards(
 def _errors(rows: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
     """Return what the phantom's truth says of these volumes and images."""
     found: list[dict[str, object]] = []
+    people = list(dict.fromkeys(row["subject"] for row in rows if row["subject"]))
     for row in rows:
         if row["metric"] == "volume":
             size = {"gm": 600, "wm": 500, "csf": 300}[row["structure"]]
-            found.append(row | {"metric": "volume_error", "value": row["value"] - size})
+            true = size + 30 * (1.7 * ((people.index(row["subject"]) * 0.618) % 1) - 0.85)
+            error = row | {"metric": "volume_error", "value": row["value"] - true}
+            found += [error, error | {"structure": f"{row['structure']}_true", "value": true}]
         if row["metric"] == "volume" and row["structure"] != "csf":
             found.append(row | {"metric": "truth_dice", "units": "", "value": 0.9})
         if row["metric"] == "sharpness":

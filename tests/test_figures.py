@@ -145,6 +145,39 @@ def test_only_contenders_that_none_beats_are_joined() -> None:
     assert undominated({}) == []
 
 
+def front(run: Finished) -> list[tuple[float, float]]:
+    """Points of the line that joins the first panel's front: solid, of ink, without markers."""
+    solid = [
+        each
+        for each in figures.pareto(run, "hmrf").axes[0].lines
+        if each.get_color() == INK and each.get_linewidth() == 1 and each.get_linestyle() == "-"
+    ]
+    (own,) = solid
+    return list(zip(np.ravel(own.get_xdata()), np.ravel(own.get_ydata()), strict=True))
+
+
+def test_what_raw_beats_on_both_is_not_on_the_front(tmp_path: Path) -> None:
+    run = finished(tmp_path, ("raw", "whitestripe", "mispel"), ("A", "B", "C"), pictures=False)
+    assert len(front(run)) >= 1
+    worse = run.aggregates.copy()
+    for name, share in (("component_scanner", 4.0), ("component_subject", 0.25)):
+        raw = (worse["method"] == "raw") & (worse["aggregate"] == name)
+        for method in ("whitestripe", "mispel"):
+            own = (worse["method"] == method) & (worse["aggregate"] == name)
+            worse.loc[own, "value"] = share * worse.loc[raw, "value"].to_numpy()
+    assert front(replace(run, aggregates=worse)) == []
+
+
+def test_undeclared_plugins_are_not_on_the_front(tmp_path: Path) -> None:
+    run = finished(tmp_path, ("raw", "whitestripe", "mispel"), ("A", "B", "C"), pictures=False)
+    ((x, y, _),) = markers(
+        figures.pareto(run, "hmrf").axes[0], colours(run.design.methods)["mispel"][0]
+    )
+    assert (x, y) in front(run)
+    design = replace(run.design, declared=run.design.declared - {"mispel"})
+    assert (x, y) not in front(replace(run, design=design))
+
+
 def test_guard_points_are_the_tables(run: Finished) -> None:
     (table,) = guards(run, "")
     names = [column.key for column in table.columns]

@@ -232,6 +232,18 @@ def test_controls_are_aside_in_the_page(full: tuple[Finished, str, Page]) -> Non
     assert verdict(full[0]).methods == ("ravel", "mispel", "<i>x</i>")
 
 
+def test_the_page_says_how_its_verdict_is_to_be_read(full: tuple[Finished, str, Page]) -> None:
+    text, page = full[1], full[2]
+    caption = text[text.index('id="findings-text"') :]
+    caption = caption[: caption.index("</p>")]
+    assert "no loss shown says that the interval holds RAW's" in caption
+    assert "Caught, and what a metric rewards, are judged by unadjusted 95% intervals" in caption
+    assert caption.count("Methods trained by folds are judged given these trained models") == 1
+    assert "mean signed distance from 1 excludes 0" in page.text
+    assert re.search(r"Volume slope \(HMRF\), GM registration alone -?\d", page.text)
+    assert ">kept<" not in text
+
+
 def test_verdict_counts_what_beats_raw(tmp_path: Path) -> None:
     run = finished(tmp_path, ("raw", "whitestripe", "mispel"), pictures=False)
     frame = run.aggregates

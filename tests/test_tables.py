@@ -168,6 +168,59 @@ def test_controls_never_win(tmp_path: Path) -> None:
     assert "mispel" not in best
 
 
+def test_undeclared_plugins_are_never_bold(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    run = finished(tmp_path, pictures=False)
+    best = bold(run)
+    assert best["HB-T2"] >= {"mispel"}
+    changed = replace(run, design=replace(run.design, declared=run.design.declared - {"mispel"}))
+    left = bold(changed)
+    assert not any("mispel" in names or "MISPEL" in names for names in left.values())
+    assert all(left[name] for name in ("HB-T2", "HB-T6"))
+    captions = {table.id: table.caption for table in citable(changed)}
+    assert "controls and undeclared plugins left out" in captions["HB-T2"]
+    assert "undeclared plugins left out" in captions["HB-T8"]
+    assert "undeclared" not in next(t.caption for t in citable(run) if t.id == "HB-T2")
+
+
+def bold(run: Finished) -> dict[str, set[str]]:
+    """Methods that have a bold cell, by table: their column, or the first cell of their line."""
+    return {
+        table.id: {
+            name
+            for row in table.rows
+            for column, cell in zip(table.columns, row, strict=True)
+            if cell.best
+            for name in (column.key, row[0].text)
+        }
+        for table in citable(run)
+    }
+
+
+def test_what_stands_beside_scores_is_in_no_table(run: Finished) -> None:
+    from harmobench.reports.lookup import Lookup, scores
+
+    more = run.aggregates[run.aggregates["metric"] == "ssim"].copy()
+    more["structure"] = "brain_true"
+    changed = replace_aggregates(run, more)
+    found = {table.id: table for table in citable(changed)}
+    assert found["HB-T1"].rows == citable(run)[0].rows
+    for mode in ("paper", "rigorous"):
+        places = Lookup(changed, mode).places("ssim", "mean")
+        assert {place.structure for place in places} == {"brain"}
+    assert set(scores(run, "identifiability")["structure"]) == {"all", "fold"}
+    assert len(scores(run, "identifiability", structure="fold_chance"))
+
+
+def replace_aggregates(run: Finished, more: Any) -> Finished:
+    from dataclasses import replace
+
+    import pandas as pd
+
+    return replace(run, aggregates=pd.concat([run.aggregates, more], ignore_index=True))
+
+
 def test_failed_method_says_so(tables: dict[str, Table]) -> None:
     table = tables["HB-T1"]
     column = [c.key for c in table.columns].index("ravel")
@@ -229,6 +282,11 @@ def test_rigorous_numbers_are_the_runs_comparisons(run: Finished, tables: dict[s
     np.testing.assert_array_equal(np.array(found, dtype=float), wanted)
 
 
+def column_of(found: Table, name: str) -> list[Cell]:
+    place = [column.key for column in found.columns].index(name)
+    return [row[place] for row in found.rows]
+
+
 def test_known_truth_has_tables_of_its_own(tmp_path: Path) -> None:
     run = finished(tmp_path, ("raw", "mispel"), pictures=False, truth=True)
     found = {table.id: table for table in citable(run)}
@@ -242,6 +300,9 @@ def test_known_truth_has_tables_of_its_own(tmp_path: Path) -> None:
     assert shown["mean"].value == pytest.approx(wanted.mean())
     assert "slope on truth" in [column.key for column in found["HB-T9-details"].columns]
     assert len(found["HB-T9-truth-rigorous"].rows) == 6
+    assert not any("true" in cell.text for cell in column_of(table, "structure"))
+    counts = found["HB-T9-truth"].caption.split("Scores without a value")
+    assert len(counts) == 1  # the truth is there, and is no score
     assert "HB-T9-truth" not in {t.id for t in citable(finished(tmp_path, ("raw",)))}
 
 

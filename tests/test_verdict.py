@@ -39,6 +39,7 @@ SSIM = Case("ssim", "", "brain", "template")
 GM = Case("volume", "hmrf", "gm", "native")
 SHARP = Case("sharpness", "", "brain", "template")
 WHOLE = Case("individuality", "", "brain", "template")
+LEFT = "no complete scores of 3 of 18"
 Rows = list[dict[str, Any]]
 
 
@@ -90,8 +91,7 @@ def comparisons() -> Rows:
         test_of(GM, "whitestripe", 1.0, 0.5, reason="cannot reach significance at this n"),
         test_of(GM, "ravel", -3.0, 0.001),
         test_of(GM, "ravel-cv", -2.0, 0.3),
-        test_of(GM, "mispel", 0.0, 1.0, status="failed", reason="no complete scores of 3 of 18")
-        | {"estimate": None, "p": None, "p_adjusted": None, "n": 0},
+        left(GM, "mispel"),
         test_of(SHARP, "mispel", 0.1, 0.001),
         guard_of(SSIM, "blur", 0.023, "rewards blur"),
         guard_of(SSIM, "blur-noise", 0.01, "rewards blur and noise"),
@@ -112,6 +112,8 @@ def aggregates() -> Rows:
         number(GM, "raw", "cohen_d", 0.8, 0.1, 1.5, units=""),
         number(GM, "ravel", "cohen_d_change", 0.3, 0.1, 0.5, units=""),
         number(GM, "mispel", "cohen_d_change", -0.3, -0.5, -0.1, units=""),
+        number(GM, "whitestripe", "cohen_d_change", -0.3, -0.5, -0.1, units=""),
+        number(GM, "template", "slope", 1.0, 0.49, 1.51, units=""),
         number(GM, "ravel-cv", "cohen_d_change", -0.1, -0.4, 0.2, units=""),
         number(GM, "raw", "icc", 0.812, 0.7, 0.9, units=""),
         number(GM, "raw", "component_subject", 400.0, 100.0, 900.0, units="ml^2"),
@@ -122,6 +124,8 @@ def aggregates() -> Rows:
         number(SSIM, "mispel", "sd_seed", 0.012, 0.01, 0.02),
         number(SSIM, "mispel", "sd_subject", 0.03, 0.01, 0.05),
         number(SSIM, "mispel", "sd_residual", 0.004, 0.001, 0.01),
+        number(SSIM, "ravel-cv", "sd_seed", 0.0, 0.0, 0.0),
+        number(SSIM, "ravel-cv", "sd_subject", 0.03, 0.0, 0.05),
     ]
 
 
@@ -190,14 +194,15 @@ def tables(run: Finished) -> dict[str, Table]:
 def line(found: Findings, name: str) -> dict[str, Any]:
     every = (*found.agreement, *found.kept, *found.limits)
     own = next(each for each in every if each.name == name)
-    return dict(zip(found.methods, own.outcomes, strict=True)) | {"mark": own.mark}
+    outcomes = dict(zip(found.methods, own.outcomes, strict=True))
+    return outcomes | {"mark": own.mark, "beside": own.beside}
 
 
 def test_contenders_differ_from_raw_after_adjustment(found: Findings) -> None:
     assert found.methods == ("White Stripe", "RAVEL", "RAVEL-CV", "MISPEL")
     ssim = line(found, "SSIM")
     assert (ssim["MISPEL"].word, ssim["MISPEL"].tone) == ("better", "good")
-    assert ssim["MISPEL"].detail.replace(HARD, " ") == "+0.200, p = 0.0004"
+    assert ssim["MISPEL"].detail.replace(HARD, " ") == "+0.200, p = 0.0004, p over folds = 0.0050"
     assert (ssim["RAVEL-CV"].word, ssim["RAVEL-CV"].tone) == ("worse", "bad")
     assert (ssim["RAVEL"].word, ssim["RAVEL"].tone) == ("not shown", "")
     assert ssim["White Stripe"].word == "identical"
@@ -209,7 +214,7 @@ def test_lower_is_better_where_measures_should_be_equal(found: Findings) -> None
     assert volume["RAVEL"].detail.replace(HARD, " ") == "-3.00 ml, p = 0.0010"
     assert volume["White Stripe"].word == "n too small"
     assert volume["MISPEL"].word == "failed"
-    assert volume["MISPEL"].detail == "no complete scores of 3 of 18"
+    assert volume["MISPEL"].detail == LEFT
 
 
 def test_guards_that_raw_passes_by_definition_stand_apart(found: Findings) -> None:
@@ -228,16 +233,57 @@ def test_tied_for_best_is_not_worse_than_any(run: Finished, found: Findings) -> 
 def test_what_was_kept_is_judged_by_intervals(found: Findings) -> None:
     kept = line(found, "Individuality")
     assert (kept["MISPEL"].word, kept["MISPEL"].detail) == ("below RAW's", "0.70 [0.60, 0.80]")
-    assert kept["RAVEL"].word == "kept"
+    assert kept["RAVEL"].word == "no loss shown"  # the interval holds 1, and .9 too
     assert kept["White Stripe"].word == "not measured"
-    assert line(found, "Volume slope (HMRF), GM")["RAVEL"].word == "kept"
+    assert line(found, "Volume slope (HMRF), GM")["RAVEL"].word == "no loss shown"
+
+
+def test_what_registration_alone_gives_stands_beside_native_measures(
+    run: Finished, found: Findings
+) -> None:
+    slope = line(found, "Volume slope (HMRF), GM")
+    assert slope["beside"] == "registration alone 1.00 [0.49, 1.51]"
+    assert line(found, "Volume effect size (HMRF), GM")["beside"] == ""  # template has none there
+    assert line(found, "Individuality")["beside"] == ""  # of images in template space
+    without = [r for r in aggregates() if r["method"] != "template"]
+    changed = replace(run, aggregates=table(without, AGGREGATE_COLUMNS))
+    assert line(findings(changed), "Volume slope (HMRF), GM")["beside"] == ""
+
+
+def left(case: Case, method: str) -> dict[str, Any]:
+    gone = {"estimate": None, "p": None, "p_adjusted": None, "n": 0, "status": "failed"}
+    return test_of(case, method, 0.0, 1.0, reason=LEFT) | gone
+
+
+def test_who_left_the_comparison_has_failed_in_what_was_kept_too(run: Finished) -> None:
+    rows = [r for r in comparisons() if (r["metric"], r["method"]) != ("ssim", "mispel")]
+    rows += [left(SSIM, "mispel"), left(GM, "ravel-cv")]
+    rows = [r for r in rows if (r["metric"], r["method"]) != ("volume", "ravel-cv") or not r["n"]]
+    more = [
+        number(GM, "mispel", "slope", 1.0, 0.9, 1.1, units=""),
+        number(GM, "ravel-cv", "slope", 1.0, 0.9, 1.1, units=""),
+    ]
+    changed = replace(
+        run,
+        comparisons=table(rows, COMPARISON_COLUMNS),
+        aggregates=table([*aggregates(), *more], AGGREGATE_COLUMNS),
+    )
+    found = findings(changed)
+    for name in ("Volume slope (HMRF), GM", "Volume effect size (HMRF), GM"):
+        for method in ("RAVEL-CV", "MISPEL"):
+            own = line(found, name)[method]
+            assert (own.word, own.tone, own.detail) == ("failed", "", LEFT)
+    whole = line(found, "Individuality")
+    assert (whole["MISPEL"].word, whole["MISPEL"].detail) == ("failed", LEFT)
+    assert whole["RAVEL"].word == "no loss shown"  # it left no comparison of images
 
 
 def test_who_saw_the_group_is_not_judged_on_it(found: Findings) -> None:
     effect = line(found, "Volume effect size (HMRF), GM")
     assert (effect["RAVEL"].word, effect["RAVEL"].tone) == ("saw the group", "")
     assert effect["RAVEL-CV"].word == "no loss shown"
-    assert (effect["MISPEL"].word, effect["MISPEL"].tone) == ("below RAW's", "bad")
+    assert (effect["White Stripe"].word, effect["White Stripe"].tone) == ("below RAW's", "bad")
+    assert effect["MISPEL"].word == "failed"
     assert any("RAVEL saw the clinical group (svd)" in s for s in found.circularity)
     assert any("RAVEL-CV, which did not see it" in s for s in found.circularity)
 
@@ -277,6 +323,39 @@ def test_lost_contrast_and_a_lost_effect_catch_too(run: Finished) -> None:
     assert caught(changed)["blur-noise"] == ["lost contrast"]
     assert caught(changed)["shuffle"] == ["effect size"]
     assert not any("caught by nothing" in s for s in findings(changed).uncaught)
+
+
+def test_contrast_that_raw_lost_itself_is_no_catch(run: Finished) -> None:
+    def lost(case: Case, method: str, what: str) -> dict[str, Any]:
+        reason = f"contrast_lost: {what} has a median of 0.4 in white and of 1 in grey matter"
+        more = {"status": "undefined", "level": "scan", "fold": -1, "value": None, "units": ""}
+        return row(case, method, reason=reason, **more)
+
+    raws = [lost(SHARP, "shuffle", "RAW"), lost(WHOLE, "ravel", "RAW of subject 01 on GE")]
+    changed = replace(run, scores=table([*scores(), *raws], SCORE_COLUMNS))
+    assert caught(changed)["shuffle"] == []
+    cells = {each.id: each for each in citable(changed)}["HB-T12"]
+    assert not any(cell.text == "contrast lost" for each in cells.rows for cell in each)
+    own = [lost(SHARP, "shuffle", "the scan"), lost(WHOLE, "blur-noise", "subject 01 on GE")]
+    again = caught(replace(run, scores=table([*scores(), *raws, *own], SCORE_COLUMNS)))
+    assert (again["shuffle"], again["blur-noise"]) == (["lost contrast"], ["lost contrast"])
+
+
+def test_a_control_off_one_is_no_worse_on_one_side(run: Finished) -> None:
+    rows = [
+        *comparisons(),
+        test_of(SHARP, "shuffle", 0.3, 0.01, family="sharpness vs raw, controls"),
+        guard_of(SHARP, "shuffle", 0.25, "caught"),
+        guard_of(SHARP, "oracle", -0.1),
+    ]
+    changed = replace(run, comparisons=table(rows, COMPARISON_COLUMNS))
+    assert caught(changed)["shuffle"] == ["sharpness"]
+    said = findings(changed)
+    assert not any("oracle" in text and "harpness" in text for text in said.uncaught)
+    found = {each.id: each for each in citable(changed)}["HB-T12-rigorous"]
+    assert read(found, "shuffle (degenerate)")["note"] == "caught here: off 1 by 0.25 [0.24, 0.26]"
+    assert "mean signed distance from 1" in found.caption
+    assert "unadjusted 95% intervals" in found.caption
 
 
 def test_a_run_without_controls_says_what_is_unknown(run: Finished) -> None:
@@ -336,7 +415,7 @@ def test_identical_and_left_contenders_say_so(tables: dict[str, Table]) -> None:
     own = read(tables["HB-T1-rigorous"], "White Stripe")
     assert (own["difference"], own["d_z"], own["p"]) == ("identical", "", "0.2500")
     left = read(tables["HB-T2-rigorous"], "MISPEL")
-    assert (left["difference"], left["note"]) == ("failed", "no complete scores of 3 of 18")
+    assert (left["difference"], left["note"]) == ("failed", LEFT)
     weak = read(tables["HB-T2-rigorous"], "White Stripe")
     assert weak["note"] == "cannot reach significance at this n"
 
@@ -369,6 +448,14 @@ def test_seeds_are_told_from_subjects(tables: dict[str, Table]) -> None:
     assert own["residual SD"].startswith("0.004 [")
 
 
+def test_an_sd_of_zero_is_not_certain(tables: dict[str, Table]) -> None:
+    own = read(tables["HB-T9-seeds"], "RAVEL-CV")
+    assert own["seed SD"] == "0.000"
+    assert own["subject SD"] == "0.030 [0.000, 0.050]"
+    assert "it is not known to be 0" in tables["HB-T9-seeds"].caption
+    assert ",0.000,,," in to_csv(tables["HB-T9-seeds"])
+
+
 def test_guards_name_what_caught_each_control(tables: dict[str, Table]) -> None:
     found = tables["HB-T12"]
     assert read(found, "template")["caught by"] == "individuality"
@@ -380,9 +467,69 @@ def test_guards_name_what_caught_each_control(tables: dict[str, Table]) -> None:
 def test_undeclared_plugins_are_named_so(run: Finished) -> None:
     design = replace(run.design, declared=run.design.declared - {"mispel"})
     changed = replace(run, design=design)
-    assert "MISPEL (not declared)" in findings(changed).methods
+    said = findings(changed)
+    assert "MISPEL (not declared)" in said.methods
+    own = line(said, "SSIM")["MISPEL (not declared)"]
+    assert (own.word, own.tone) == ("better, own family", "")
+    sharp = line(said, "Sharpness, distance from 1")["MISPEL (not declared)"]
+    assert (sharp.word, sharp.tone) == ("differs, own family", "")
+    assert line(said, "SSIM")["RAVEL-CV"].tone == "bad"
+    assert any(note.startswith("Own family: a plugin") for note in said.notes)
+    assert not any(note.startswith("Own family") for note in findings(run).notes)
     found = {each.id: each for each in citable(changed)}["HB-T1-rigorous"]
     assert read(found, "MISPEL (not declared)")["n"] == "18"
+
+
+def test_an_undeclared_plugin_that_is_worse_has_no_tone_either(run: Finished) -> None:
+    design = replace(run.design, declared=run.design.declared - {"ravel-cv"})
+    own = line(findings(replace(run, design=design)), "SSIM")["RAVEL-CV (not declared)"]
+    assert (own.word, own.tone) == ("worse, own family", "")
+
+
+def test_trained_methods_are_judged_given_their_models(run: Finished, found: Findings) -> None:
+    sentence = "Methods trained by folds are judged given these trained models"
+    assert sum(note.startswith(sentence) for note in found.notes) == 1
+    assert "over folds" not in line(found, "SSIM")["RAVEL"].detail
+    nobody = replace(run, design=replace(run.design, trained=frozenset()))
+    assert not any(note.startswith(sentence) for note in findings(nobody).notes)
+    assert "over folds" not in line(findings(nobody), "SSIM")["MISPEL"].detail
+
+
+def test_nobody_is_tied_where_nobody_could_differ(run: Finished) -> None:
+    rows = [
+        row | ({"reason": "cannot reach significance at this n", "p_adjusted": 0.25})
+        if row["test"] == "max_t" and row["method"] != "ravel"
+        else row
+        for row in comparisons()
+    ]
+    changed = replace(run, comparisons=table(rows, COMPARISON_COLUMNS))
+    assert Comparisons(changed).tied(SSIM) == []
+    said = findings(changed)
+    assert not any(line(said, "SSIM")[name].tied for name in said.methods)
+    sentence = (
+        "Nobody is called tied for best on SSIM: contenders cannot reach significance against each "
+        "other at this n."
+    )
+    assert said.notes.count(sentence) == 1
+    assert not any(sentence in note for note in findings(run).notes)
+    companion = {each.id: each for each in citable(changed)}["HB-T1-rigorous"]
+    assert companion.caption.count(sentence) == 1
+    assert "best" not in [column.key for column in companion.columns]
+
+
+def test_adjusted_p_below_1_of_a_family_that_was_not_selected(run: Finished) -> None:
+    rows = [
+        row | {"p_adjusted": 0.09, "reason": "family not selected"}
+        if (row["test"], row["metric"], row["method"]) == ("sign_flip", "volume", "ravel")
+        else row
+        for row in comparisons()
+    ]
+    changed = replace(run, comparisons=table(rows, COMPARISON_COLUMNS))
+    own = line(findings(changed), "Volume bias (HMRF), GM")["RAVEL"]
+    assert (own.word, own.detail.replace(HARD, " ")) == ("not shown", "-3.00 ml, p = 0.0900")
+    found = {each.id: each for each in citable(changed)}["HB-T2-rigorous"]
+    cells = read(found, "RAVEL")
+    assert (cells["p adjusted"], cells["note"]) == ("0.0900", "family not selected")
 
 
 def test_rigorous_tables_have_the_same_numbers_in_every_form(tables: dict[str, Table]) -> None:

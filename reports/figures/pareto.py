@@ -11,7 +11,15 @@ import numpy as np
 from harmobench.interface import Finished
 from harmobench.reports.comparisons import Case
 from harmobench.reports.figures.panels import WIDTH
-from harmobench.reports.lookup import RIGOROUS, Lookup, Number, Place, compared, controls
+from harmobench.reports.lookup import (
+    RIGOROUS,
+    Lookup,
+    Number,
+    Place,
+    compared,
+    controls,
+    eligible,
+)
 from harmobench.reports.rows import REGISTRATION, REGISTRATION_LABEL, lined, place
 from harmobench.reports.style import GRID, INK, MARKERS, colours, label, new_figure, styled
 
@@ -56,7 +64,7 @@ def pareto(run: Finished, tool: str) -> Figure:
     """Scanner component left against subject component and individuality kept, of RAW's.
 
     A panel a structure; components as SDs. Contenders are filled, controls hollow. Contenders that
-    no other beats on both are joined; nearer to 1 counts as better kept.
+    neither another nor RAW beats on both are joined; nearer to 1 counts as better kept.
     """
     lookup = Lookup(run, RIGOROUS)
     cases = [case for case in _cases(lookup) if case.tool == tool][:MOST]
@@ -153,7 +161,8 @@ def _panel(axes: Axes, run: Finished, points: Points) -> None:
                 ha="right",
                 fontsize=6,
             )
-    front = undominated({m: points[m] for m in ranked if m != "raw"})
+    best = undominated({m: points[m] for m in eligible(run.design) if m in points})
+    front = [method for method in best if method != "raw"]  # which may beat some on both
     axes.plot(
         [points[m][0].value for m in front],
         [points[m][1].value for m in front],

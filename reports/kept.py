@@ -1,0 +1,103 @@
+"""Whether subjects and groups are still apart, by intervals: the verdict's second part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harmobench.interface import Finished
+from harmobench.reports.comparisons import Case, Comparisons
+from harmobench.reports.formats import rounded
+from harmobench.reports.guards import loses_effect
+from harmobench.reports.lookup import Lookup, Number
+from harmobench.reports.outcomes import Line, Outcome
+from harmobench.reports.rows import REGISTRATION, place
+from harmobench.reports.style import label
+
+KEPT = (  # metric, aggregate, and how the line is called
+    ("individuality", "individuality", "Individuality"),
+    ("volume", "slope", "Volume slope"),
+    ("biomarker", "slope", "Biomarker slope"),
+    ("volume", "cohen_d_change", "Volume effect size"),
+    ("biomarker", "cohen_d_change", "Biomarker effect size"),
+)
+
+
+def kept(
+    run: Finished, found: Comparisons, lookup: Lookup, methods: Sequence[str]
+) -> Iterator[Line]:
+    """Yield a line for each aggregate of `KEPT`, tool and structure.
+
+    An interval that holds RAW's number shows no loss, which is not to show that nothing was lost.
+    """
+    for metric, aggregate, name in KEPT:
+        for where in lookup.cases(metric, aggregate, pooled=True):
+            case = Case(metric, where.tool, where.structure, where.space)
+            tool = f" ({label(case.tool)})" if case.tool else ""
+            structure = f", {label(case.structure)}" if metric != "individuality" else ""
+            cells = [_cell(run, found, lookup, (case, aggregate), method) for method in methods]
+            beside = _registration(lookup, case, aggregate)
+            yield Line(f"{name}{tool}{structure}", tuple(cells), beside=beside)
+
+
+def _cell(
+    run: Finished, found: Comparisons, lookup: Lookup, what: tuple[Case, str], method: str
+) -> Outcome:
+    case, aggregate = what
+    left = _left(found, case, method)
+    if left is not None:
+        return left
+    if aggregate == "cohen_d_change":
+        return _effect(run, lookup, case, method)
+    return _ratio(lookup.number(case.metric, aggregate, place(case), method))
+
+
+def _left(found: Comparisons, case: Case, method: str) -> Outcome | None:
+    """Say why a method left the comparison: what is left of its scores must not speak for it.
+
+    Individuality is one number a cohort and is not compared itself: there a method is judged by
+    the images that its other scores are of.
+    """
+    same = [case] if case.metric != "individuality" else [c for c in found.cases if not c.tool]
+    rows = [found.get("sign_flip", each, method) for each in same]
+    reasons = [row.reason for row in rows if row is not None and row.status == "failed"]
+    return Outcome("failed", detail=reasons[0]) if reasons else None
+
+
+def _registration(lookup: Lookup, case: Case, aggregate: str) -> str:
+    """Say what the transforms alone give back, where measures were taken in native space."""
+    number = lookup.number(case.metric, aggregate, place(case), REGISTRATION)
+    if case.space != "native" or number is None or number.value is None:
+        return ""
+    return f"registration alone {_interval(number)}"
+
+
+def _ratio(number: Number | None) -> Outcome:
+    if number is None or number.value is None:
+        return Outcome(number.status if number else "not measured")
+    detail = _interval(number)
+    if number.low is None or number.high is None:
+        return Outcome("no interval", detail=detail)
+    if number.high < 1:
+        return Outcome("below RAW's", "bad", detail)
+    return Outcome("above RAW's" if number.low > 1 else "no loss shown", detail=detail)
+
+
+def _effect(run: Finished, lookup: Lookup, case: Case, method: str) -> Outcome:
+    number = lookup.number(case.metric, "cohen_d_change", place(case), method)
+    if method in run.design.saw_group:
+        return Outcome("saw the group", detail="not judged")
+    if number is None or number.value is None:
+        return Outcome(number.status if number else "not measured")
+    if number.low is None or number.high is None:
+        return Outcome("no interval", detail=_interval(number))
+    if loses_effect(lookup, case.metric, place(case), method):
+        return Outcome("below RAW's", "bad", _interval(number))
+    changed = number.low > 0 or number.high < 0
+    return Outcome("above RAW's" if changed else "no loss shown", detail=_interval(number))
+
+
+def _interval(number: Number, digits: int = 2) -> str:
+    if number.value is None or number.low is None or number.high is None:
+        return "" if number.value is None else rounded(number.value, digits)
+    low, high = rounded(number.low, digits), rounded(number.high, digits)
+    return f"{rounded(number.value, digits)} [{low}, {high}]"

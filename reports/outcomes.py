@@ -1,0 +1,32 @@
+"""What the rigorous verdict is made of: a line for each comparison, an outcome for each method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One cell of the verdict: a word, a tone ("good", "bad" or ""), and the number behind it.
+
+    `tied` says that no other contender is significantly better.
+    """
+
+    word: str
+    tone: str = ""
+    detail: str = ""
+    tied: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the verdict: what was compared, and an outcome for each contender.
+
+    `mark` says what the metric rewards, where a control has shown it; `beside` what registration
+    alone gives, where that is no merit of a method.
+    """
+
+    name: str
+    outcomes: tuple[Outcome, ...]
+    mark: str = ""
+    beside: str = ""
