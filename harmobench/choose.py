@@ -224,7 +224,8 @@ def precomputed(texts: Sequence[str], cohort: Cohort, methods: Sequence[Part]) -
             raise SettingsError(
                 f"--precomputed: expected a name of letters, digits and _ . -, found '{name}'"
             )
-        if name in {part.name for part in [*methods, *parts]}:
+        taken = {part.name for part in [*methods, *parts]} | set(plugins("methods"))
+        if name in taken:  # a control that was left out would be taken for itself
             raise SettingsError(f"--precomputed: '{name}' is already a method: choose another name")
         images = _precomputed_images(pattern, cohort)
         needs = {**asdict(Needs()), "inputs": []}

@@ -168,6 +168,8 @@ def job_from(data: Mapping[str, Any]) -> Job:
     """Job from what `Job.to_json` gave."""
     known = {f.name for f in fields(Job)}
     kept = {name: value for name, value in data.items() if name in known}
+    # runs of earlier versions do not say which methods were declared: all that they have
+    kept.setdefault("declared", [part["name"] for part in kept["methods"]])
     for kind in ("methods", "metrics", "segmenters", "morphometry", "statistics", "reports"):
         kept[kind] = tuple(Part(**part) for part in kept[kind])
     for name in ("scans", "folds", "covariates", "notes", "declared"):

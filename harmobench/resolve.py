@@ -50,11 +50,23 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
     margins = parse_margins(options.margin, others["metrics"])
     cohort = read_cohort(options.cohort, progress)
     methods = _suited(methods, options, cohort, notes)
-    others["metrics"] = _with_truth(others["metrics"], options, cohort)
+    others["metrics"] = _with_truth(others["metrics"], options, cohort, notes)
     if cohort.unmatched:
         notes.append(
             f"{len(cohort.unmatched)} subject(s) were seen on one scanner only and are left out "
             f"of pairs and of training: {', '.join(cohort.unmatched)}"
+        )
+    if not cohort.complete:
+        absent = len(cohort.subjects) * len(cohort.scanners) - len(cohort)
+        notes.append(
+            f"{absent} of {absent + len(cohort)} scans are not in the manifest: a subject's value "
+            "is the mean over the pairs that there are, the same for every method, so subjects "
+            "with other pairs weigh differently"
+        )
+    if options.repeats > 1:
+        notes.append(
+            f"tables, figures and the verdict are of the first of {options.repeats} repeats; "
+            "HB-T9-seeds says how much repeats differ, and comparisons.csv has them all"
         )
     if options.preset == "quick":
         notes.append(
@@ -121,7 +133,9 @@ def _suited(
     return kept
 
 
-def _with_truth(metrics: Sequence[Part], options: Options, cohort: Cohort) -> tuple[Part, ...]:
+def _with_truth(
+    metrics: Sequence[Part], options: Options, cohort: Cohort, notes: list[str]
+) -> tuple[Part, ...]:
     """Return the metrics whose truth the manifest has; refuse a named one that it has not."""
     named = names_given(options.metrics)
     kept = []
@@ -133,10 +147,22 @@ def _with_truth(metrics: Sequence[Part], options: Options, cohort: Cohort) -> tu
         elif part.name in named:
             raise SettingsError(
                 f"--metrics {part.name}: expected a file for every scan in the manifest's "
-                f"column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}, found none: only "
+                f"column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}, found none for "
+                f"{_first_lacking(cohort, lacking)}: only "
                 "cohorts whose truth is known (harmobench simulate) have it"
             )
+        elif any(scan.values.get(c) for scan in cohort.scans for c in lacking):
+            notes.append(
+                f"metric {part.name} left out: no file in {', '.join(lacking)} for "
+                f"{_first_lacking(cohort, lacking)}"
+            )
     return tuple(kept)
+
+
+def _first_lacking(cohort: Cohort, columns: Sequence[str]) -> str:
+    lacking = [s for s in cohort.scans if not all(s.values.get(c) for c in columns)]
+    more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+    return f"{lacking[0]}{more}"
 
 
 def _refuse_equal_images(scans: Sequence[Mapping[str, Any]]) -> None:

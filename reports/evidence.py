@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from harmobench.interface import Finished
 from harmobench.reports.comparisons import Case, Compared, Comparisons
 from harmobench.reports.formats import rounded
-from harmobench.reports.guards import caught
+from harmobench.reports.guards import caught, off_by
 from harmobench.reports.lookup import compared, controls
 from harmobench.reports.rows import WHOLE, digits_of, units_of
 from harmobench.reports.style import label
@@ -112,6 +112,14 @@ def on_controls(run: Finished, found: Comparisons) -> tuple[tuple[str, ...], tup
                 f"{label(row.method)}, the ceiling, is worse than RAW on {named_case(case)}."
             )
     return tuple(said), tuple(warned)
+
+
+def on_contenders(run: Finished) -> Iterator[str]:
+    """Say which contenders the guards would catch if they were controls."""
+    for name in compared(run.design.methods):
+        off = list(off_by(run, name)) if name != "raw" else []
+        if off:
+            yield f"{label(name)}: {joined(off)}."
 
 
 def circularity(run: Finished) -> Iterator[str]:

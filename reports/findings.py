@@ -12,6 +12,7 @@ from harmobench.reports.evidence import (
     circularity,
     marks,
     named_case,
+    on_contenders,
     on_controls,
     rewards,
     untold,
@@ -48,6 +49,8 @@ class Findings:
         A sentence for each metric that rewards blur or noise.
     caught, uncaught
         Sentences on the controls that something caught, and warnings on the others.
+    changed
+        Sentences on contenders that the guards would catch if they were controls.
     circularity
         Sentences on who saw labels, pairs and the target.
     """
@@ -60,6 +63,7 @@ class Findings:
     rewards: tuple[str, ...]
     caught: tuple[str, ...]
     uncaught: tuple[str, ...]
+    changed: tuple[str, ...]
     circularity: tuple[str, ...]
 
 
@@ -80,6 +84,7 @@ def findings(run: Finished) -> Findings:
         tuple(filter(None, _notes(run, found, methods))),
         tuple(rewards(run, found)),
         *on_controls(run, found),
+        tuple(on_contenders(run)),
         tuple(circularity(run)),
     )
 

@@ -193,6 +193,23 @@ def caught(run: Finished) -> dict[str, list[str]]:
     return {name: list(dict.fromkeys(_catchers(run, lookup, found, name))) for name in names}
 
 
+def off_by(run: Finished, method: str) -> Iterator[str]:
+    """Say which guards a method is off on, by the unadjusted intervals that catch controls."""
+    lookup = Lookup(run, RIGOROUS)
+    if lost_contrast(run, method):
+        yield "lost contrast"
+    guards = (("sharpness", "mean"), ("noise", "mean"), ("individuality", "individuality"))
+    for metric, aggregate in guards:
+        for place in lookup.cases(metric, aggregate, pooled=True):
+            number = lookup.number(metric, aggregate, place, method)
+            if number is None or number.value is None or number.low is None:
+                continue
+            noisy = metric == "noise" and number.low > 1
+            if _below(number, 1) or noisy:
+                numbers = [rounded(x, 2) for x in (number.low, number.high) if x is not None]
+                yield f"{label(metric)} {rounded(number.value, 2)} [{', '.join(numbers)}]"
+
+
 def _catchers(run: Finished, lookup: Lookup, found: Comparisons, control: str) -> Iterator[str]:
     if lost_contrast(run, control):
         yield "lost contrast"

@@ -109,8 +109,8 @@ RMSDS = tuple(
         (metric,),
         (Quantity("RMSD", "rmsd", digits=None),),
         "Mean over scanner pairs of the pair's RMSD over subjects. Lower is better, and blind to "
-        "degeneracy. RMSD has no value for a single subject, so there is no test: intervals that "
-        "overlap show no difference.",
+        "degeneracy. RMSD has no value for a single subject, so there is no test; intervals of two "
+        "methods on the same subjects cannot be compared by whether they overlap.",
     )
     for beside, title, metric in (
         ("HB-T3", "Volumetric variance", "volume"),

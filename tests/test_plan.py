@@ -752,3 +752,12 @@ def test_folds_change_what_is_scored_over_a_whole_cohort(image: Path) -> None:
     before = make_plan(job)
     after = make_plan(replace(job, folds=({**FOLDS, "01": 2},)))
     assert changed(before, after) == keys(before, "score", metric="whole")
+
+
+def test_runs_of_earlier_versions_declared_all_their_methods(image: Path) -> None:
+    data = json.loads(json.dumps(job_of(image).to_json()))
+    for name in ("declared", "margins"):
+        del data[name]
+    job = job_from(data)
+    assert job.declared == tuple(part.name for part in METHODS)
+    assert job.margins == {}

@@ -292,7 +292,10 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         "--within-fold: expected a number from 0 to 1, found 1.5",
     ),
     "no test": (("--subjects", "18", "--tests", "0"), "--tests: expected at least 1, found 0"),
-    "effect": (("--subjects", "18", "--effect", "inf"), "--effect: expected a finite number"),
+    "effect": (
+        ("--subjects", "18", "--effect", "inf"),
+        "--effect: expected a Cohen's d from -10 to 10, found inf",
+    ),
     "csv": (("--subjects", "18", "--out", "plan.txt"), "--out: expected a file name that ends in"),
     "picture": (("--subjects", "18", "--picture", "plan.gif"), ".png or .svg, found 'plan.gif'"),
     "folder": (("--subjects", "18", "--out", "nowhere/plan.csv"), "found no nowhere"),
@@ -316,3 +319,12 @@ def test_a_folder_that_is_no_run_is_refused(cli: Cli, tmp_path: Path) -> None:
     status, out, err = cli("--subjects", "18", "--run", str(tmp_path))
     assert (status, out) == (2, "")
     assert f"expected a run folder, found no run.json in {tmp_path}" in err
+
+
+def test_subjects_without_a_scan_are_left_out_of_changes_of_d() -> None:
+    scores, design = scores_and_design()
+    absent = (scores["subject"] == PEOPLE[0]) & (scores["scanner"] == SCANNERS[2])
+    absent |= (scores["subject"] == PEOPLE[0]) & (scores["reference_scanner"] == SCANNERS[2])
+    without = {s.kind: s.sd for s in spreads_of(scores[scores["subject"] != PEOPLE[0]], design, 3)}
+    found = {s.kind: s.sd for s in spreads_of(scores[~absent], design, 3)}
+    assert found["change of d"] == pytest.approx(without["change of d"])

@@ -338,7 +338,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[HarmobenchError], str]] = {
     "device": ({"device": "gpu"}, SettingsError, r"--device: expected auto, cpu, cuda, found"),
     "controls": ({"controls": "yes"}, SettingsError, r"--controls: expected auto, on, off, foun"),
     "unsuited": ({"methods": "own-picky"}, SettingsError, r"'own-picky': expected more than 4 sub"),
-    "truth": ({"metrics": "truth_rmse"}, SettingsError, r"column truth_image, found none: only co"),
+    "truth": ({"metrics": "truth_rmse"}, SettingsError, r"found none for subject 01 on GE and 7"),
     "margin form": ({"margin": ("ssim",)}, SettingsError, r"METRIC=DIFFERENCE.*found 'ssim'"),
     "margin of none": ({"margin": ("ssim=0",)}, SettingsError, r"a positive number.*'ssim=0'"),
     "margin of text": ({"margin": ("ssim=x",)}, SettingsError, r"a positive number.*'ssim=x'"),
@@ -372,6 +372,9 @@ REFUSED: dict[str, tuple[dict[str, Any], type[HarmobenchError], str]] = {
     ),
     "precomputed name": (
         {"precomputed": ("raw=o/{subject}{scanner}.nii",)}, SettingsError, r"'raw' is already",
+    ),
+    "precomputed name of a control": (
+        {"precomputed": ("template=o/{subject}{scanner}.nii",)}, SettingsError, r"'template' is al",
     ),
     "precomputed images": (
         {"precomputed": ("haca3=/none/{subject}{scanner}.nii",)}, SettingsError,

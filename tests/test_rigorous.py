@@ -196,6 +196,20 @@ def test_the_size_of_scores_decides_where_the_range_is_infinite():
     assert pick(compare(raws + far, given), "sign_flip", "ravel")["p"] == 2 / 2**8
 
 
+def test_a_wild_score_of_who_is_not_compared_makes_nobody_identical():
+    """Twelve people, so that one who lacks a contender costs the others nothing."""
+    raw = 600 + np.random.default_rng(0).normal(0, 20, (12, 3))
+    raws, wild = rows("raw", raw, "volume", "gm"), raw * 1.01
+    wild[3, 0] = 1e9
+    other = raw * 1.02
+    other[3] = np.nan
+    scores = raws + rows("ravel", wild, "volume", "gm") + rows("mispel", other, "volume", "gm")
+    found = pick(compare(scores, design(12)), "sign_flip", "ravel")
+    assert found["n"] == 11
+    assert found["reason"] != "identical"
+    assert found["p"] < 0.01
+
+
 def test_equal_differences_have_an_exact_p_and_no_t():
     raw = np.tile(np.random.default_rng(1).uniform(0.2, 0.5, (6, 1)).round(2), 3)
     scores = rows("raw", raw) + rows("ravel", raw + 0.25)

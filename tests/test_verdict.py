@@ -541,3 +541,16 @@ def test_rigorous_tables_have_the_same_numbers_in_every_form(tables: dict[str, T
     assert r"\textless{}0.0001" in to_latex(tables["HB-T1-rigorous"])
     head = to_csv(tables["HB-T9"]).splitlines()[0]
     assert 'ICC(A,1) low","ICC(A,1) high","ICC(A,1) n"' in head
+
+
+def test_contenders_are_held_to_the_standard_of_the_controls(run: Finished) -> None:
+    """What catches a control is said of a contender too, whatever its adjusted p."""
+    assert findings(run).changed == ("MISPEL: individuality 0.70 [0.60, 0.80].",)
+    blurred = [number(SHARP, "ravel", "mean", 0.66, 0.65, 0.67)]
+    noisy = [number(Case("noise", "", "wm", "template"), "ravel", "mean", 1.4, 1.1, 1.7)]
+    kept = [number(SHARP, "whitestripe", "mean", 0.99, 0.97, 1.01)]
+    more = table([*aggregates(), *blurred, *noisy, *kept], AGGREGATE_COLUMNS)
+    assert findings(replace(run, aggregates=more)).changed == (
+        "RAVEL: sharpness 0.66 [0.65, 0.67] and noise 1.40 [1.10, 1.70].",
+        "MISPEL: individuality 0.70 [0.60, 0.80].",
+    )

@@ -79,7 +79,7 @@ def _tests(case: Case, method: str, design: Design) -> Iterator[str]:
     yield from ("sign_flip", "paired_t", "wilcoxon")
     if method in design.trained:
         yield "fold"
-    if case.labels["metric"] in design.margins:
+    if case.labels["metric"] in design.margins and design.methods[method] not in CONTROLS:
         yield "tost"
     if design.methods[method] in CONTROLS:
         yield "guard"

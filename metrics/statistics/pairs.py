@@ -39,19 +39,28 @@ class Pair:
 def pair_of(case: Case, method: str, other: str, design: Design) -> Pair:
     """Pair two methods of a case over the common set."""
     subjects, values = case.paired(method, other)
-    size = size_of(case, (method, other), design)
+    size = size_of(case, (method, other), design, subjects)
     differences = np.array(values, dtype=np.float64)
     differences[np.abs(differences) <= IDENTICAL * size] = 0.0
     return Pair(subjects, differences, size)
 
 
-def size_of(case: Case, methods: Collection[str], design: Design) -> float:
-    """Range of the case's metric; where it is infinite, the largest score of the methods."""
+def size_of(
+    case: Case, methods: Collection[str], design: Design, subjects: Collection[str]
+) -> float:
+    """Range of the case's metric; where it is infinite, the methods' largest score of subjects."""
     metric = case.labels["metric"]  # a spread of scores is rounded as the scores are
     low, high = design.ranges.get(PARENTS.get(metric, metric), (-np.inf, np.inf))
     if np.isfinite(high - low):
         return high - low
-    return max((case.blocks[method].size for method in methods), default=0.0)
+    found = [
+        abs(value)
+        for method in methods
+        for row in case.blocks[method].values.values()
+        for subject, value in row.items()
+        if subject in subjects
+    ]
+    return max(found, default=0.0)
 
 
 def by_subject(case: Case) -> bool:

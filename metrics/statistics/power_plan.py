@@ -11,6 +11,7 @@ from harmobench.metrics.statistics.power_sources import Source, Spread
 
 SUBJECT, FOLD = "t over subjects", "t over folds"
 FEWEST_FOLDS = 2
+LARGEST_EFFECT = 10  # groups that do not overlap at all
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,11 @@ class Request:
             raise SettingsError(
                 f"--within-fold: expected a number from 0 to 1, found {self.within_fold}"
             )
-        if abs(self.effect) == float("inf") or self.effect != self.effect:
-            raise SettingsError(f"--effect: expected a finite number, found {self.effect}")
+        if not abs(self.effect) <= LARGEST_EFFECT:
+            raise SettingsError(
+                f"--effect: expected a Cohen's d from -{LARGEST_EFFECT} to {LARGEST_EFFECT}, found "
+                f"{self.effect:g}"
+            )
 
     @property
     def own_level(self) -> float:

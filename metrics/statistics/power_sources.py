@@ -197,6 +197,10 @@ def _of_standardized(
     groups: Mapping[str, str],
 ) -> float | None:
     """SD within groups of a subject's mean difference of values over their SD within groups."""
+    cells = [case.blocks[m].values.get((c, ""), {}) for m in (method, BASELINE) for c in chosen]
+    subjects = [s for s in subjects if all(s in row for row in cells)]
+    if len(subjects) < 2:
+        return None
     labels = np.array([groups.get(s, "") for s in subjects])
     total = np.zeros(len(subjects))
     for scanner in chosen:

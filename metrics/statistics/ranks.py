@@ -72,7 +72,7 @@ def rank_cells(case: Case, design: Design, resamples: int) -> Iterator[Cell]:
     ranks: dict[str, Cell] = {}
     if staying and n > 1:
         values = np.array([[case.values[m][s] for s in subjects] for m in staying]) * case.sign
-        tolerance = IDENTICAL * size_of(case, staying, design)
+        tolerance = IDENTICAL * size_of(case, staying, design, case.common)
         found = rank_stability(values, tolerance, resamples, seed_of("rank", case, design))
         how = {"status": "ok", "interval": "percentile bootstrap, no coverage claimed"}
         for method, rank, low, high in zip(staying, *(f.tolist() for f in found), strict=True):
