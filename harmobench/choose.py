@@ -56,9 +56,10 @@ def _controls(options: Options, sets: dict[str, Any], there: Collection[str]) ->
     """Return the controls that ship with harmobench and were not named."""
     found = []
     for name, plugin in plugins("methods").items():
-        if name not in there and is_ours(plugin.target):
-            part = plugin_part(plugin, sets.pop(name, {}), options.preset)
-            found += [part] if part.needs["role"] in CONTROLS else []
+        if name in there or not is_ours(plugin.target):
+            continue
+        if plugin.load().needs.role in CONTROLS:
+            found.append(plugin_part(plugin, sets.pop(name, {}), options.preset))
     return found
 
 

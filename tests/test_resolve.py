@@ -332,6 +332,10 @@ REFUSED: dict[str, tuple[dict[str, Any], type[HarmobenchError], str]] = {
     "set of a method that does not run": (
         {"set": ("own-trained.rounds=1",)}, SettingsError, r"--set: 'own-trained' is no method",
     ),
+    "set of a method that is not asked for": (
+        {"set": ("ravel.k=2",), "methods": "raw", "controls": "on"}, SettingsError,
+        r"--set: 'ravel' is no method",
+    ),
     "set without a value": ({"set": ("ravel.k",)}, SettingsError, r"NAME\.PARAMETER=VALUE"),
     "set without a parameter": ({"set": ("ravel=2",)}, SettingsError, r"NAME\.PARAMETER=VALUE"),
     "preset": ({"preset": "fast"}, SettingsError, r"--preset: expected quick, default, paper"),
