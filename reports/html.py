@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from harmobench.reports.catalogue import Plot
     from harmobench.reports.formats import Table
 
-HERE = Path(__file__).parent
+PAGE = Path(__file__).parent / "page"
 TEMPLATE = "report.html.j2"
 SVG_BYTES = 350_000  # above this a picture of the figure is smaller
 SCREEN_DPI = 130
@@ -89,7 +89,7 @@ def render(
     from harmobench.reports.verdict import verdict
 
     environment = Environment(
-        loader=FileSystemLoader(HERE),
+        loader=FileSystemLoader(PAGE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
