@@ -13,10 +13,11 @@ import time
 from pathlib import Path
 
 from harmobench.atlas import Atlas, bring_atlas, read_atlas
+from harmobench.cluster import connect
 from harmobench.cohort import Scan
 from harmobench.preprocess.request import Native
 from harmobench.preprocess.steps import QUALITY, do, make_tasks
-from harmobench.runner import connect, run_all
+from harmobench.runner import run_all
 
 
 def by_hand(image: Path, atlas: Atlas, quality: str, folder: Path) -> None:

@@ -177,7 +177,10 @@ def _run(options: Any, quiet: bool, announce: bool = False) -> int:
         result = run_all(options, command, w)
     print(f"{result.computed} tasks computed, {result.reused} found finished")
     if result.failed:
-        print(f"{result.failed} scores failed: see {result.folder / 'failures.csv'}")
+        print(
+            f"{result.failed} scores failed with the tasks that they need: each task and why "
+            f"stands in {result.folder / 'failures.csv'}"
+        )
     print(f"report: {result.report}")
     return FAILED_ROWS if result.failed else DONE
 

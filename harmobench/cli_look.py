@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: cohort check, atlas check, tools, list."""
+"""Commands that look and change nothing: cohort check, atlas check, tools, list, verify."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from harmobench.show import Quiet
 
-DONE, INTERRUPTED = 0, 130
+DONE, DIFFERENCES, INTERRUPTED = 0, 1, 130
 LISTED = ("methods", "metrics", "segmenters", "morphometry", "reports", "statistics")
 Quietly = Annotated[bool, typer.Option("--quiet", help="Show failures and the result alone.")]
 
@@ -30,6 +30,7 @@ def add_to(app: typer.Typer) -> None:
         app.add_typer(group, name=name, help=about)
     app.command("tools")(tools)
     app.command("list")(list_plugins)
+    app.command("verify")(verify_run)
 
 
 def _nothing() -> None:
@@ -47,10 +48,10 @@ def interruptible(what_next: str) -> Iterator[None]:
 
 
 def watching(quiet: bool) -> Quiet:
-    """Show progress bars, or nothing but what must be read."""
-    from harmobench.show import Bars, Quiet
+    """Show how far it is, or nothing but what must be read."""
+    from harmobench.show import watcher
 
-    return Quiet() if quiet else Bars()
+    return watcher(quiet)
 
 
 def check(
@@ -134,3 +135,20 @@ def tools(
         print(f"{heading}:")
         for name, status, text in lines:
             print(f"  {name:<18} {status:<8} {text}")
+
+
+def verify_run(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
+    quiet: Quietly = False,
+) -> None:
+    """Check that a run is what it claims: its files, its inputs, and numbers computed again.
+
+    Status 0: it is. 1: something differs, and is named. 2: refused, because it is no finished run.
+    """
+    from harmobench.verify import verify
+
+    with interruptible("nothing was changed"), watching(quiet) as watcher:
+        verdict = verify(folder, watcher.step)
+    for line in verdict.lines(folder):
+        print(line)
+    raise typer.Exit(DIFFERENCES if verdict.differences else DONE)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from harmobench.cohort import TISSUES, Progress, bids_labels, derivatives_description
 from harmobench.errors import HarmobenchError
+from harmobench.imaging.mosaics import mosaic_file
 from harmobench.interface import Design, Finished, Reference
 from harmobench.job import Job, job_from
 from harmobench.parts import Part
 from harmobench.plan import Gap, Plan
+from harmobench.references import atlas_references
 from harmobench.results import (
     AGGREGATE_COLUMNS,
     COMPARISON_COLUMNS,
@@ -44,23 +46,28 @@ class Run:
 
 def write_results(run: Run, failed: Mapping[str, tuple[Task, str]]) -> pd.DataFrame:
     """Write scores, aggregates, comparisons, costs, failures and warnings; return the scores."""
-    import pandas as pd
-
     scores = table(_score_rows(run), SCORE_COLUMNS)
     write_table(scores, run.folder / "scores")
-    design = design_of(run.job)
-    statistics = [part.build() for part in run.job.statistics]
+    write_statistics(run.folder, run.job, scores)
+    write_table(table(_cost_rows(run), COST_COLUMNS), run.folder / "costs")
+    write_table(table(_failure_rows(failed), FAILURE_COLUMNS), run.folder / "failures")
+    write_table(table(_warning_rows(run), WARNING_COLUMNS), run.folder / "warnings")
+    return scores
+
+
+def write_statistics(folder: Path, job: Job, scores: pd.DataFrame) -> None:
+    """Write aggregates and comparisons, as they follow from scores."""
+    import pandas as pd
+
+    design = design_of(job)
+    statistics = [part.build() for part in job.statistics]
     for stem, columns, method in (
         ("aggregates", AGGREGATE_COLUMNS, "aggregate"),
         ("comparisons", COMPARISON_COLUMNS, "compare"),
     ):
         frames = [getattr(statistic, method)(scores, design) for statistic in statistics]
         rows = pd.concat(frames).to_dict("records") if frames else []
-        write_table(table(rows, columns), run.folder / stem)
-    write_table(table(_cost_rows(run), COST_COLUMNS), run.folder / "costs")
-    write_table(table(_failure_rows(failed), FAILURE_COLUMNS), run.folder / "failures")
-    write_table(table(_warning_rows(run), WARNING_COLUMNS), run.folder / "warnings")
-    return scores
+        write_table(table(rows, columns), folder / stem)
 
 
 def _score_rows(run: Run) -> list[dict[str, Any]]:
@@ -252,6 +259,10 @@ def publish(run: Run) -> None:
         again = f"_repeat-{task.args['repeat']}" if task.args["repeat"] else ""
         folder = run.folder / "models" / task.args["method"] / f"{fold}{again}"
         link_folder(run.store.path(task.key) / "model", folder)
+    for row in _mosaics(run):
+        sub, ses = subjects[row["subject"]], scanners[row["scanner"]]
+        folder = run.folder / "figures" / "mosaics" / row["method"]
+        link(run.store.path(row["key"]) / row["file"], folder / f"sub-{sub}_ses-{ses}.webp")
 
 
 def finished(folder: Path) -> Finished:
@@ -286,18 +297,38 @@ def finished(folder: Path) -> Finished:
             (row["method"], row["fold"]): read_json(store.path(row["key"]) / "fit.json")["history"]
             for row in shown.get("fits", [])
         },
+        mosaics={
+            (row["method"], row["subject"], row["scanner"]): store.path(row["key"]) / row["file"]
+            for row in shown.get("mosaics", [])
+        },
     )
 
 
 def write_shown(run: Run) -> None:
-    """Write where the report finds pictures and training curves."""
+    """Write where the report finds pictures, mosaics and training curves."""
     pictures = [{**t.args, "key": t.key} for t in run.plan.of_kind("picture")]
     fits = [
         {"method": t.args["method"], "fold": t.args["fold"], "key": t.key}
         for t in run.plan.of_kind("fit")
         if t.args["repeat"] == 0
     ]
-    write_json(run.folder / "shown.json", {"pictures": pictures, "fits": fits})
+    shown = {"pictures": pictures, "mosaics": _mosaics(run), "fits": fits}
+    write_json(run.folder / "shown.json", shown)
+
+
+def _mosaics(run: Run) -> list[dict[str, str]]:
+    """Return each mosaic's scan, its task's key, and its file in that task's folder."""
+    return [
+        {
+            "method": task.args["method"],
+            "subject": subject,
+            "scanner": scanner,
+            "key": task.key,
+            "file": mosaic_file(place),
+        }
+        for task in run.plan.of_kind("mosaic")
+        for place, (subject, scanner) in enumerate(task.args["order"])
+    ]
 
 
 def _settings(settings: Mapping[str, Any], job: Job) -> dict[str, Any]:
@@ -345,14 +376,11 @@ def _references(job: Job) -> dict[str, Reference]:
         for part in getattr(job, kind):
             if part.reference:
                 found[f"{name}:{part.name}"] = Reference(**part.reference)
-    return found
+    return found | atlas_references(job.atlas)
 
 
-def write_reports(folder: Path, progress: Progress) -> list[Path]:
-    """Write every report of a finished run; the main file of the last one comes last."""
-    run = finished(folder)
+def write_reports(run: Finished, progress: Progress) -> list[list[Path]]:
+    """Write every report of a finished run and return their files, each report's main one first."""
     reports = (Part(**part) for part in run.settings["reports"])
-    main = []
-    for part in sorted(reports, key=lambda part: part.name != "tables"):
-        main.append(next(iter(part.build().write(run, progress))))
-    return main
+    ordered = sorted(reports, key=lambda part: part.name != "tables")
+    return [list(part.build().write(run, progress)) for part in ordered]

@@ -514,12 +514,16 @@ class Finished:
     design
         Scanners, subjects, methods and groups.
     pictures
-        (method, subject, scanner) to an npz file with one slice of the scan's image along each
-        axis: "sagittal", "coronal", "axial" (float32), and "<axis>_brain" (bool).
+        (method, subject, scanner) to an npz file of slices of the scan's image: the middle one
+        across each axis, "sagittal", "coronal", "axial" (float32), and "<axis>_brain" (bool); and
+        what `harmobench.imaging.slices.picture_of` says, which runs of version 0.1 lack.
     references
         What to cite for what ran: "method:raw", "metric:ssim", "segmenter:hmrf" to its reference.
     histories
         Training curves: (method, fold) to the rows that the method left in `history_`.
+    mosaics
+        (method, subject, scanner) to a small WebP picture of the scan's middle slices, all of a
+        method in one grey window; empty for runs of version 0.1.
     """
 
     folder: Path
@@ -533,6 +537,7 @@ class Finished:
     pictures: Mapping[tuple[str, str, str], Path]
     references: Mapping[str, Reference]
     histories: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    mosaics: Mapping[tuple[str, str, str], Path] = field(default_factory=dict)
 
 
 class Report(Protocol):

@@ -136,8 +136,7 @@ class _Planner:
                 for metric in self.job.metrics:
                     self.metric(part, repeat, metric)
                 if repeat == 0:
-                    for scan in self.rows:
-                        self.picture(part, *scan)
+                    self.mosaic(part, {scan: self.picture(part, *scan) for scan in self.rows})
 
     def repeats(self, part: Part) -> range:
         return range(len(self.job.folds) if part.needs["folds"] else 1)
@@ -381,11 +380,19 @@ class _Planner:
             "regions", needs, {**args, "space": space}, space, *self.way_back(scan, space)
         )
 
-    def picture(self, part: Part, subject: str, scanner: str) -> str | None:
+    def picture(self, part: Part, subject: str, scanner: str) -> str:
         image = self.plan.images[part.name, 0, subject, scanner]
         args = {"method": part.name, "subject": subject, "scanner": scanner}
         needs = {"image": image, "space": self.space()}
         return self.add("picture", needs, args)
+
+    def mosaic(self, part: Part, pictures: Mapping[tuple[str, str], str]) -> None:
+        """Plan the mosaics of a method: of the scans whose pictures can be had."""
+        own = {scan: key for scan, key in pictures.items() if key not in self.broken}
+        if own:
+            order = [list(scan) for scan in own]
+            needs = {f"picture:{place_of(*scan)}": key for scan, key in own.items()}
+            self.add("mosaic", needs, {"method": part.name, "order": order}, order)
 
     # --- scores -------------------------------------------------------------------------------
 

@@ -11,13 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from harmobench import checksums
+from harmobench.cluster import announce, connect
 from harmobench.cohort import Progress
+from harmobench.crate import write_crate
 from harmobench.errors import HarmobenchError, SettingsError
-from harmobench.finish import Run, publish, write_reports, write_results, write_shown
+from harmobench.finish import Run, finished, publish, write_reports, write_results, write_shown
 from harmobench.job import Job, Options
 from harmobench.plan import Plan, make_plan
 from harmobench.resolve import resolve
-from harmobench.runner import LOST, Outcome, connect, run_tasks
+from harmobench.runner import LOST, Outcome, run_tasks
 from harmobench.store import Store, write_json, write_text
 from harmobench.task import Task
 from harmobench.tasks import do
@@ -32,8 +35,8 @@ class Watcher(Protocol):
     def say(self, text: str) -> None:
         """Show one line."""
 
-    def start(self, plan: Plan, finished: Collection[str]) -> None:
-        """Show a plan; some of its tasks, by key, are finished already."""
+    def start(self, plan: Plan, finished: Collection[str], folder: Path) -> None:
+        """Show a plan of a run folder; some of its tasks, by key, are finished already."""
 
     def task(self, task: Task, outcome: Outcome) -> None:
         """Show that a task ended."""
@@ -84,23 +87,35 @@ def _run(options: Options, job: Job, plan: Plan, client: Any, watcher: Watcher) 
     folder = options.out.absolute()
     store = Store(folder / "store")
     store.sweep()
+    (folder / checksums.NAME).unlink(missing_ok=True)  # it is there where the run is finished
     write_json(folder / "run.json", job.to_json())
     write_text(folder / "cohort.csv", _manifest(job))
-    for note in job.notes:
+    for note in [*job.notes, *announce(client)]:
         watcher.say(note)
     failed: dict[str, tuple[Task, str]] = {}
     counts: dict[str, int] = {}
     there = [key for key in plan.tasks if store.has(key)]
-    watcher.start(plan, there)
+    watcher.start(plan, there, folder)
     plan = _execute(folder, job, plan, failed, client, _counting(watcher.task, counts))
-    finished = Run(folder, job, plan, store)
+    executed = Run(folder, job, plan, store)
     watcher.say("writing tables, images and the report")
-    scores = write_results(finished, failed)
-    publish(finished)
-    write_shown(finished)
-    written = write_reports(folder, watcher.step)
+    watcher.step(0, 2, "scores and statistics")
+    scores = write_results(executed, failed)
+    watcher.step(1, 2, "images and models")
+    publish(executed)
+    write_shown(executed)
+    page, written = _write_reports(folder, watcher.step)
+    checksums.write(folder, written, watcher.step)
     bad = int((scores["status"] == "failed").sum()) or len(failed)  # an image without any score
-    return Result(folder, written[-1], bad, counts.get("done", 0), len(there))
+    return Result(folder, page, bad, counts.get("done", 0), len(there))
+
+
+def _write_reports(folder: Path, progress: Progress) -> tuple[Path, list[Path]]:
+    """Write reports and the crate; return the page to open, and all files written."""
+    run = finished(folder)
+    reports = write_reports(run, progress)
+    crate = write_crate(run)
+    return reports[-1][0], [*(path for files in reports for path in files), crate]
 
 
 def _counting(
@@ -237,6 +252,8 @@ def _manifest(job: Job) -> str:
 def report(folder: Path, progress: Progress) -> Path:
     """Write the reports of a finished run again, from its folder alone.
 
+    Of the run's checksums, only those of the files written here are renewed.
+
     Raises
     ------
     HarmobenchError
@@ -244,4 +261,6 @@ def report(folder: Path, progress: Progress) -> Path:
     """
     if not folder.is_dir():
         raise HarmobenchError(f"expected a run folder, found none at {folder}")
-    return write_reports(folder.absolute(), progress)[-1]
+    page, written = _write_reports(folder.absolute(), progress)
+    checksums.renew(folder, written, progress)
+    return page

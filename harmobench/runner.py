@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
-import signal
 import threading
 import time
 import traceback
@@ -16,24 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harmobench.errors import HarmobenchError, SettingsError
+from harmobench.doing import begin, running
+from harmobench.errors import HarmobenchError
+from harmobench.pace import Group, group_of
 from harmobench.store import LOG, Store, write_json, write_text
 from harmobench.task import Task
 
 Do = Callable[[Path, Task, Path], None]
 
-# Set before a worker starts. One thread, whatever the machine: a task's numbers must not depend on
-# it. And memory that a network freed stays with its process: asking the system for the same pages
-# at every step made training a quarter slower.
-WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
-    "MPLBACKEND": "Agg",
-    "MALLOC_MMAP_THRESHOLD_": "33554432",
-    "MALLOC_TRIM_THRESHOLD_": "1000000000",
-}
 SAMPLE_SECONDS = 0.1
 LOST = "its worker died, again and again, before the task began"  # a reason to give a task up
 
@@ -51,12 +39,15 @@ class Outcome:
         Why it failed, without paths, process numbers or addresses.
     warnings
         What the plugin warned of (UserWarning), likewise.
+    seconds
+        What it took; 0 where nothing was done.
     """
 
     key: str
     status: str
     reason: str = ""
     warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
 def execute(run: Path, do: Do, task: Task, *upstream: Outcome) -> Outcome:
@@ -66,8 +57,8 @@ def execute(run: Path, do: Do, task: Task, *upstream: Outcome) -> Outcome:
         return Outcome(task.key, "done")
     if any(outcome.status != "done" for outcome in upstream):
         return Outcome(task.key, "skipped")
-    marker = running(run, task.key)
-    write_text(marker, task.label)
+    marker = begin(run, task)
+    start = time.perf_counter()
     try:
         with store.writing(task.key) as folder, _measured() as cost:
             with warnings.catch_warnings(record=True) as caught:
@@ -79,7 +70,8 @@ def execute(run: Path, do: Do, task: Task, *upstream: Outcome) -> Outcome:
                     raise
             told = _told(caught)
             write_json(folder / "cost.json", {**cost(), "warnings": told})
-        return Outcome(task.key, "done", warnings=told)
+        seconds = time.perf_counter() - start
+        return Outcome(task.key, "done", warnings=told, seconds=seconds)
     except Exception as error:  # a plugin may raise anything: it becomes rows with a reason
         return Outcome(task.key, "failed", reason_of(error))
     finally:
@@ -99,11 +91,6 @@ def _told(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
     """Keep what was meant for the user, each once; libraries' own notices to developers are not."""
     texts = [clean(str(w.message)) for w in caught if w.category is UserWarning]
     return tuple(dict.fromkeys(texts))
-
-
-def running(run: Path, key: str) -> Path:
-    """File that is there while a task is at work: where a worker dies, it names the task."""
-    return run / "running" / key
 
 
 def reason_of(error: BaseException) -> str:
@@ -179,6 +166,7 @@ def run_tasks(
     missing = {key: task for key, task in tasks.items() if not store.has(key)}
     resources = _resources(client)
     futures: dict[str, Any] = {}
+    first = {group_of(task): key for key, task in reversed(missing.items())}
     for key, task in missing.items():
         upstream = [futures[need] for need in task.needs.values() if need in futures]
         futures[key] = client.submit(
@@ -187,18 +175,24 @@ def run_tasks(
             do,
             task,
             *upstream,
-            key=key,
+            key=f"{task.kind}-{key}",  # Dask's dashboard counts and colours by the kind
             pure=False,
-            priority=10 if task.heavy else 0,
+            priority=_priority(task, first),
             resources=resources if task.heavy else None,
         )
     failed: dict[str, str] = {}
+    keys = {future.key: key for key, future in futures.items()}
     for future in as_completed(list(futures.values())):
-        outcome = _outcome(future, run)
+        outcome = _outcome(future, keys[future.key], run)
         if outcome.status == "failed":
             failed[outcome.key] = outcome.reason
         done(missing[outcome.key], outcome)
     return failed
+
+
+def _priority(task: Task, first: Mapping[Group, str]) -> int:
+    """Training begins as early as it can; then one task of each sort, for it tells the time."""
+    return 10 if task.heavy else int(first[group_of(task)] == task.key)
 
 
 def run_all(
@@ -228,8 +222,8 @@ def run_all(
     return failed
 
 
-def _outcome(future: Any, run: Path) -> Outcome:
-    """How a future ended.
+def _outcome(future: Any, key: str, run: Path) -> Outcome:
+    """How the future of a task ended.
 
     Dask blames every task that was queued on a worker that died, and what needs them. Only the one
     that was at work is at fault; the others are "lost", and are done by the next round.
@@ -239,10 +233,10 @@ def _outcome(future: Any, run: Path) -> Outcome:
         outcome: Outcome = future.result()
         return outcome
     if type(error).__name__ == "KilledWorker":
-        if not running(run, future.key).is_file():
-            return Outcome(future.key, "lost")
-        return Outcome(future.key, "failed", "the worker died while doing this (out of memory?)")
-    return Outcome(future.key, "failed", reason_of(error))
+        if not running(run, key).is_file():
+            return Outcome(key, "lost")
+        return Outcome(key, "failed", "the worker died while doing this (out of memory?)")
+    return Outcome(key, "failed", reason_of(error))
 
 
 def _resources(client: Any) -> dict[str, float] | None:
@@ -252,90 +246,3 @@ def _resources(client: Any) -> dict[str, float] | None:
         if any(resources.get(name, 0) >= 1 for resources in declared):
             return {name: 1}
     return None  # workers that were started by hand, without resources
-
-
-@contextlib.contextmanager
-def connect(workers: int | None, scheduler: str | None, gpu: bool) -> Iterator[Any]:
-    """Client of a running scheduler, or of a cluster on this machine that ends with the block.
-
-    Parameters
-    ----------
-    workers
-        Processes to start here, one thread each; the number of cores where not given.
-    scheduler
-        Address of a running scheduler, such as tcp://node1:8786.
-    gpu
-        Whether there is one: exactly one worker then holds it.
-    """
-    from distributed import Client
-
-    if scheduler is not None:
-        try:
-            client = Client(scheduler, timeout="10s")
-        except (OSError, ValueError) as error:
-            raise SettingsError(
-                f"--scheduler: expected a running Dask scheduler at {scheduler}, could not "
-                f"connect: {type(error).__name__}"
-            ) from error
-        with client:
-            yield client
-        return
-    count = workers or os.cpu_count() or 1
-    with _deaf_to_interrupts():
-        cluster = _cluster(count, gpu)
-    with cluster, Client(cluster) as client:
-        yield client
-
-
-@contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Let processes that start in this block never see Ctrl-C: the run stops them itself.
-
-    The signal is blocked, which children inherit; one that comes meanwhile is raised afterwards.
-    """
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # it lifts the block when it is started inside
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _cluster(count: int, gpu: bool) -> Any:
-    import dask
-    from distributed import Nanny, Scheduler, SpecCluster
-
-    dask.config.set(
-        {
-            "distributed.worker.daemon": True,
-            "distributed.admin.low-level-log-length": 0,
-            # a registration holds the interpreter for minutes, in which no heartbeat is sent
-            "distributed.scheduler.worker-ttl": None,
-            "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
-        }
-    )
-    spec = {}
-    for index in range(count):
-        resources = {"GPU": 1} if gpu and index == 0 else {} if gpu else {"TRAIN": 1}
-        options = {
-            "nthreads": 1,
-            "memory_limit": 0,
-            "resources": resources,
-            "host": "127.0.0.1",
-            "silence_logs": 50,  # what fails is told by the task itself
-            "dashboard": False,
-            "dashboard_address": "127.0.0.1:0",
-        }
-        spec[index] = {"cls": Nanny, "options": options}
-    scheduler = {
-        "cls": Scheduler,
-        "options": {
-            "host": "127.0.0.1",
-            "port": 0,
-            "dashboard": False,
-            "dashboard_address": "127.0.0.1:0",  # any free port: several runs go side by side
-        },
-    }
-    return SpecCluster(workers=spec, scheduler=scheduler, silence_logs=40)

@@ -1,42 +1,46 @@
-"""What a person sees while something runs: progress bars by kind of task, or nothing."""
+"""What a person sees while something runs: a live view, plain lines in a log, or nothing."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from harmobench.board import Step, board
+from harmobench.course import WORDS, Course
+from harmobench.pace import said
+
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.console import Console
+    from rich.table import Table
 
     from harmobench.plan import Plan
     from harmobench.runner import Outcome
     from harmobench.task import Task
 
-TOLD = 10
-WORDS = {
-    "preprocess": "preprocessing",
-    "space": "bringing the atlas",
-    "image": "harmonizing",
-    "piece": "training candidates",
-    "fit": "training",
-    "tissue": "tissue labels",
-    "segment": "segmenting",
-    "regions": "carrying regions",
-    "measure": "measuring regions",
-    "summary": "summarizing",
-    "merge": "merging",
-    "score": "scoring",
-    "picture": "pictures",
-}
+TOLD = 10  # lines of a log for each kind of task, at most
+STEP_SECONDS = 10.0  # between two lines of a log about steps
+REFRESHES = 2  # of the live view a second
 
 
 def news(task: Task, outcome: Outcome) -> list[str]:
     """Lines that must be read: what failed, and what a plugin warned of."""
     failed = [f"failed: {task.label}: {outcome.reason}"] if outcome.status == "failed" else []
     return failed + [f"warning: {task.label}: {text}" for text in outcome.warnings]
+
+
+def watcher(quiet: bool) -> Quiet:
+    """Return what shows a run here: a terminal gets the live view, a log plain lines."""
+    if quiet:
+        return Quiet()
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return Live(console) if console.is_interactive and console.file.isatty() else Lines()
 
 
 class Quiet:
@@ -60,7 +64,7 @@ class Quiet:
     def say(self, text: str) -> None:
         """Show nothing."""
 
-    def start(self, plan: Plan, finished: Collection[str]) -> None:
+    def start(self, plan: Plan, finished: Collection[str], folder: Path) -> None:
         """Show nothing."""
 
     def task(self, task: Task, outcome: Outcome) -> None:
@@ -69,36 +73,90 @@ class Quiet:
             sys.stderr.write(f"{text}\n")
 
 
-class Bars(Quiet):
-    """Progress bars on a terminal; plain lines where there is none."""
+class Lines(Quiet):
+    """Plain lines, few enough for the log of a batch system.
 
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-        )
+    Parameters
+    ----------
+    clock
+        Gives seconds.
+    """
 
-        self.console = Console(highlight=False, soft_wrap=True)
-        self.bars: Progress = Progress(
-            TextColumn("{task.description:<24}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[what]}"),
-            console=self.console,
-        )
-        self.kinds: dict[str, TaskID] = {}
-        self.stepping: TaskID | None = None
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.course: Course | None = None
         self.totals: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
+        self.stepped = clock()
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        print(text, flush=True)
+
+    def step(self, done: int, total: int, what: str) -> None:
+        """Print where work in this process stands, if it takes long."""
+        if self.clock() - self.stepped >= STEP_SECONDS:
+            self.stepped = self.clock()
+            self.say(f"{done} of {total}: {what}")
+
+    def start(self, plan: Plan, finished: Collection[str], folder: Path) -> None:
+        """Take in a plan."""
+        if finished:
+            total = len(plan.tasks)
+            self.say(f"{len(finished)} of {total} tasks are finished already and are not repeated")
+        self.course = Course(plan.tasks, finished, folder, self.clock)
+        self.totals = Counter(task.kind for task in plan.tasks.values())
+        self.ended = Counter(plan.tasks[key].kind for key in finished)
+
+    def task(self, task: Task, outcome: Outcome) -> None:
+        """Say what failed, and how many of a kind are done, ten times at most."""
+        for text in news(task, outcome):
+            self.say(text)
+        if self.course is None or outcome.status == "lost":
+            return
+        self.course.look()
+        self.course.end(task, outcome.status, outcome.seconds)
+        self._count(task.kind, self.course)
+
+    def _count(self, kind: str, course: Course) -> None:
+        self.ended[kind] += 1
+        done, total = self.ended[kind], max(self.totals[kind], self.ended[kind])
+        if done * TOLD // total > (done - 1) * TOLD // total:
+            left = "" if course.over else f", time left: {said(course.left)}"
+            self.say(f"{WORDS.get(kind, kind)}: {done} of {total}{left}")
+
+
+class Live(Quiet):
+    """The live view.
+
+    Parameters
+    ----------
+    console
+        Of the terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        from rich.live import Live as Display
+
+        self.console = console
+        self.course: Course | None = None
+        self.stepping: Step | None = None
+        self.display = Display(
+            get_renderable=self.view,
+            console=console,
+            refresh_per_second=REFRESHES,
+            vertical_overflow="crop",
+        )
+
+    def view(self) -> Table:
+        """Lay out what is shown now."""
+        if self.course is not None:
+            self.course.look()
+        return board(self.course, self.stepping, (self.console.width, self.console.height))
 
     def __enter__(self) -> Self:
         """Start the display."""
-        self.bars.start()
+        self.display.start()
         return self
 
     def __exit__(
@@ -108,46 +166,27 @@ class Bars(Quiet):
         trace: TracebackType | None,
     ) -> None:
         """Leave the last state on the screen."""
-        self.bars.stop()
+        self.display.stop()
 
     def step(self, done: int, total: int, what: str) -> None:
-        """Show progress of work in this process on one bar that is used again."""
-        if self.stepping is None:
-            self.stepping = self.bars.add_task("preparing", total=total, what="")
-        self.bars.update(self.stepping, completed=done, total=total, what=what[:48])
+        """Show progress of work in this process on one line that is used again."""
+        self.stepping = Step(done, total, what)
 
     def say(self, text: str) -> None:
-        """Show one line above the bars."""
-        self.console.print(text, markup=False)
+        """Show one line above the view."""
+        self.console.print(text, markup=False, soft_wrap=True)
 
-    def start(self, plan: Plan, finished: Collection[str]) -> None:
-        """Show a bar for each kind of task."""
+    def start(self, plan: Plan, finished: Collection[str], folder: Path) -> None:
+        """Show a line for each method."""
         if finished:
             total = len(plan.tasks)
             self.say(f"{len(finished)} of {total} tasks are finished already and are not repeated")
-        counts = Counter(task.kind for task in plan.tasks.values())
-        there = Counter(plan.tasks[key].kind for key in finished)
-        self.totals, self.ended = counts, there.copy()
-        for kind in (kind for kind in WORDS if counts[kind]):
-            total = counts[kind]
-            self.kinds[kind] = self.bars.add_task(
-                WORDS[kind], total=total, completed=there[kind], what=""
-            )
-
-    def tell(self, kind: str) -> None:
-        """Say how many of a kind are done, ten times at most: a log file shows no bars."""
-        self.ended[kind] += 1
-        total = self.totals[kind]
-        before, now = ((done * TOLD) // total for done in (self.ended[kind] - 1, self.ended[kind]))
-        if now > before:
-            self.say(f"{WORDS.get(kind, kind)}: {self.ended[kind]} of {total}")
+        self.stepping = None
+        self.course = Course(plan.tasks, finished, folder)
 
     def task(self, task: Task, outcome: Outcome) -> None:
-        """Advance the bar of this kind, and say what failed."""
+        """Take in that a task ended, and say what failed."""
         for text in news(task, outcome):
             self.say(text)
-        if not self.console.is_terminal:
-            self.tell(task.kind)
-        if task.kind in self.kinds:
-            label = task.label.partition(" ")[2]
-            self.bars.update(self.kinds[task.kind], advance=1, what=label[:48])
+        if self.course is not None:
+            self.course.end(task, outcome.status, outcome.seconds)

@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 
 from harmobench.atlas import Atlas, bring_atlas, read_atlas
-from harmobench.cohort import TISSUES, Measure, Scan, Segmentation, no_progress, place_of
+from harmobench.cohort import TISSUES, Measure, Scan, Segmentation, place_of
+from harmobench.doing import teller
 from harmobench.errors import MeasurementError, MethodError, PluginError
 from harmobench.imaging.canonical import canonical
+from harmobench.imaging.mosaics import write_mosaics
+from harmobench.imaging.slices import picture_of
 from harmobench.imaging.volume import (
     BoolArray,
     FloatArray,
@@ -88,7 +91,7 @@ class Work:
                 scratch=Path(scratch),
                 device=job.device if self.task.heavy else "cpu",
                 threads=job.threads,
-                progress=no_progress,
+                progress=teller(self.store.folder.parent, self.task),
                 scanners=job.cohort.scanners,
                 log=self.folder / LOG,
                 **more,
@@ -437,15 +440,19 @@ def _listed(units: Mapping[str, str]) -> str:
 
 
 def picture(work: Work) -> None:
-    """Keep one slice along each axis through the middle of the brain."""
+    """Keep what is needed to show a scan without its 3-D image."""
     voxels = read_voxels(work.need("image") / "image.nii.gz")
     brain = np.asarray(read_voxels(work.brain) > 0)
-    middle = [int(np.median(index)) for index in np.nonzero(brain)]
-    arrays: dict[str, Any] = {}
-    for axis, name in enumerate(("sagittal", "coronal", "axial")):
-        arrays[name] = voxels.take(middle[axis], axis=axis)
-        arrays[f"{name}_brain"] = brain.take(middle[axis], axis=axis)
-    np.savez_compressed(work.folder / "slices.npz", **arrays)
+    tissues = {name: work.atlas.tissue(name) for name in ("gm", "wm")}
+    kept = picture_of(voxels, brain, tissues, read_grid(work.brain))
+    np.savez_compressed(work.folder / "slices.npz", **kept)
+
+
+def mosaic(work: Work) -> None:
+    """Draw a small picture of each scan of a method, all in one grey window."""
+    folders = work.roles("picture")
+    places = [folders[place_of(*scan)] / "slices.npz" for scan in work.args["order"]]
+    write_mosaics(places, work.folder)
 
 
 def summary(work: Work) -> None:
@@ -534,6 +541,7 @@ KINDS: dict[str, Callable[[Work], None]] = {
     "regions": regions,
     "measure": measure,
     "picture": picture,
+    "mosaic": mosaic,
     "summary": summary,
     "merge": merge,
     "score": score,

@@ -41,7 +41,8 @@ class Biomarker(Stateless):
     reference: ClassVar[Reference] = Reference(
         title="A large-scale comparison of cortical thickness and volume methods for measuring "
         "Alzheimer's disease severity",
-        authors="Schwarz CG, Gunter JL, Wiste HJ, Przybelski SA, et al.",
+        authors="Schwarz CG, Gunter JL, Wiste HJ, Przybelski SA, Weigand SD, Ward CP, Senjem ML, "
+        "Vemuri P, Murray ME, Dickson DW, Parisi JE, Kantarci K, Weiner MW, Petersen RC, Jack CR",
         year=2016,
         venue="NeuroImage: Clinical 11, 802-812",
         doi="10.1016/j.nicl.2016.05.017",

@@ -62,7 +62,7 @@ class Noise(Stateless):
     structures: ClassVar[tuple[str, ...]] = (STRUCTURE,)
     reference: ClassVar[Reference] = Reference(
         title="Fast noise variance estimation",
-        authors="Immerkaer J",
+        authors="Immerkær J",
         year=1996,
         venue="Computer Vision and Image Understanding 64(2), 300-302",
         doi="10.1006/cviu.1996.0060",

@@ -17,27 +17,30 @@ GIVEN = (
     Column("method", "Method"),
     Column("role", "Role"),
     Column("training", "Fitted on"),
-    Column("pairs", "Saw pairs"),
+    Column("pairs", "Saw matched scans"),
     Column("labels", "Saw group label"),
     Column("target", "Target scanner"),
     Column("sees", "Looks at"),
 )
 TAKEN = (
-    Column("parameters", "Parameters"),
-    Column("fit s", "Fitting, s"),
-    Column("image s", "Harmonizing, s a scan"),
-    Column("peak MB", "Peak memory, MB"),
+    Column("parameters", "Parameters", True, ()),
+    Column("fit s", "Fitting, s", True, ()),
+    Column("image s", "Harmonizing, s a scan", True, ()),
+    Column("peak MB", "Peak memory, MB", True, ()),
     Column("device", "Device"),
 )
+SEES = {"scan": "the scan", "subject": "the subject's scans", "cohort": "everybody's scans"}
 
 
 def costs(run: Finished, line: str) -> Table:
     """HB-T10: who saw labels, pairs and the target; parameters, time and memory."""
     caption = (
-        "What each method was allowed to see, and what it took. Fitting: seconds over all folds. "
-        "Harmonizing: median seconds a scan. Peak memory: the largest of its tasks, of the whole "
-        "process. A method that saw the group label must not be judged on that label's effect "
-        "size. Times depend on the machine."
+        "What each method was shown, and what it took. Saw matched scans, of one subject on "
+        "several scanners: learned from them or looks at them. Looks at: what it is shown when it "
+        "harmonizes one scan; more than that scan is a declared cheat, for controls alone. Who saw "
+        "the group label must not be judged on that label's effect size. Fitting: seconds over all "
+        "folds; harmonizing: median; peak memory: of the whole process, the largest of its tasks. "
+        "Times depend on the machine."
     )
     rows = [_cost_row(run, method) for method in run.design.methods]
     return Table("HB-T10", "Costs and fairness", caption, GIVEN + TAKEN, tuple(rows), line)
@@ -53,15 +56,16 @@ def _cost_row(run: Finished, method: str) -> tuple[Cell, ...]:
     known = bool(needs) and part.get("distribution") != MADE_ELSEWHERE
     # a method without `needs.target` may have been given a scanner by name
     own = str(part.get("parameters", {}).get("target") or "no")
+    sees = str(needs.get("sees", "scan"))
     target = str(run.settings.get("target") or "yes") if needs.get("target") else own
     words = [
         label(method),
         str(run.design.methods[method]),
         _training(part, needs) if known else "unknown",
-        _yes(needs.get("matched"), known),
+        _yes(needs.get("matched") or sees != "scan", known),
         _yes(_saw_group(run, needs), known),
         target if known else "unknown",
-        f"{needs.get('sees', 'scan')}" if known else "unknown",
+        SEES.get(sees, sees) if known else "unknown",
     ]
     return (*(Cell(text=word) for word in words), *_taken(run.costs, method))
 

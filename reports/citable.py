@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-
-import numpy as np
 
 from harmobench.interface import Finished
 from harmobench.reports.account import costs, failures
+from harmobench.reports.captions import FAILED, SAME, STAR, sentences
 from harmobench.reports.companions import companions
-from harmobench.reports.counts import counted
 from harmobench.reports.definitions import DEFINITIONS, Definition
 from harmobench.reports.estimates import estimates
 from harmobench.reports.formats import Cell, Column, Table
 from harmobench.reports.guards import guards
-from harmobench.reports.lookup import Lookup, Number, Place, controls, eligible, undeclared
+from harmobench.reports.lookup import (
+    IDENTICAL,
+    Lookup,
+    Number,
+    Place,
+    controls,
+    eligible,
+)
 from harmobench.reports.provenance import provenance_line
-from harmobench.reports.rows import digits_of, tools_note
+from harmobench.reports.rounding import Rounding, rises
+from harmobench.reports.rows import digits_of
 from harmobench.reports.style import label, pair_label
-
-STAR = "* differs from RAW: paired t-test, p < .05, uncorrected; identical: no value differs."
-SMALLEST = "Bold: the smallest of its {line}, RAW included, controls{undeclared} left out."
-ABOVE = "Bold: above RAW, in RAW's direction{undeclared}."
 
 
 def citable(run: Finished) -> list[Table]:
@@ -31,9 +33,9 @@ def citable(run: Finished) -> list[Table]:
     Tables that nothing was measured for say so; HB-T12, and tables that stand beside another, are
     there where they hold anything.
     """
-    lookup = Lookup(run)
+    lookup, rounding = Lookup(run), Rounding(run)
     line = provenance_line(run.settings)
-    tables = [_aggregates(run, lookup, definition, line) for definition in DEFINITIONS]
+    tables = [_aggregates(run, lookup, rounding, each, line) for each in DEFINITIONS]
     tables += companions(run, line) + estimates(run, line) + guards(run, line)
     tables += [costs(run, line), failures(run, line)]
     return sorted(tables, key=_order)
@@ -45,15 +47,17 @@ def _order(table: Table) -> tuple[int, str]:
     return int(number), beside
 
 
-def _aggregates(run: Finished, lookup: Lookup, definition: Definition, line: str) -> Table:
+def _aggregates(
+    run: Finished, lookup: Lookup, rounding: Rounding, definition: Definition, line: str
+) -> Table:
     aggregate = definition.aggregates[0]
     places = lookup.cases(definition.metric, aggregate, pooled=definition.pooled)
     methods = list(run.design.methods)
-    known = [_cells(run, lookup, definition, p, methods) for p in places]
+    known = [_cells(run, lookup, rounding, definition, p, methods) for p in places]
     if definition.overall[0]:
         spreads = lookup.cases(definition.metric, definition.overall[0], pooled=True)
         spread = replace(definition, aggregates=(definition.overall[0], ""))
-        known += [_cells(run, lookup, spread, p, methods) for p in spreads]
+        known += [_cells(run, lookup, rounding, spread, p, methods) for p in spreads]
         places += spreads
     kept = [
         (p, c) for p, c in zip(places, known, strict=True) if any(x.value is not None for x in c)
@@ -63,13 +67,16 @@ def _aggregates(run: Finished, lookup: Lookup, definition: Definition, line: str
         return Table(definition.id, definition.title, definition.text, (), (), line, reason)
     build = _by_method if definition.wide else _by_place
     columns, rows = build(definition, methods, [p for p, _ in kept], [c for _, c in kept], lookup)
-    caption = _caption(run, lookup, definition, [p for p, _ in kept])
-    return Table(definition.id, definition.title, caption, columns, rows, line)
+    same = any(IDENTICAL in cell.text for _, cells in kept for cell in cells)
+    said = list(filter(None, sentences(run, lookup, definition, [p for p, _ in kept], same=same)))
+    common = tuple(s for s in said if s in (STAR, SAME, FAILED) or s.startswith("Controls"))
+    caption = " ".join(said)
+    return Table(definition.id, definition.title, caption, columns, rows, line, common=common)
 
 
 def _missing(run: Finished, lookup: Lookup, definition: Definition) -> str:
-    if definition.id == "HB-T8" and run.design.group is None:
-        return "no clinical groups were named (--group COLUMN:first,second)."
+    if definition.id == "HB-T8" and (said := _no_effect(run, lookup, definition)):
+        return said
     frame = lookup.aggregates
     frame = frame[
         (frame["metric"] == definition.metric)
@@ -80,13 +87,33 @@ def _missing(run: Finished, lookup: Lookup, definition: Definition) -> str:
     return reason if reason.endswith(".") else f"{reason}."
 
 
+def _no_effect(run: Finished, lookup: Lookup, definition: Definition) -> str:
+    """Say why there is no effect size, where that is not for want of measures."""
+    group = run.design.group
+    if group is None:
+        return "no clinical groups were named (--group COLUMN:first,second)."
+    if not lookup.cases(definition.metric, definition.aggregates[0], pooled=True):
+        return ""
+    members = list(run.design.groups.values())
+    sizes = [f"{members.count(name)} {name}" for name in (group.first, group.second)]
+    return (
+        "Cohen's d needs at least 2 measured subjects of each group and a spread among them; of "
+        f"the run's subjects {' and '.join(sizes)} ({group.column})."
+    )
+
+
 def _cells(
-    run: Finished, lookup: Lookup, definition: Definition, place: Place, methods: Sequence[str]
+    run: Finished,
+    lookup: Lookup,
+    rounding: Rounding,
+    definition: Definition,
+    place: Place,
+    methods: Sequence[str],
 ) -> list[Cell]:
     numbers = [
         lookup.number(definition.metric, definition.aggregates[0], place, m) for m in methods
     ]
-    best = _best(run, definition, dict(zip(methods, numbers, strict=True)))
+    best = _best(run, rounding, definition, place, dict(zip(methods, numbers, strict=True)))
     most = max((x.n for x in numbers if x is not None and x.n is not None), default=None)
     return [
         _cell(lookup, definition, place, method, number, method in best, most)
@@ -135,78 +162,25 @@ def _digits(lookup: Lookup, definition: Definition, place: Place) -> int:
 
 
 def _best(
-    run: Finished, definition: Definition, numbers: dict[str, Number | None]
+    run: Finished,
+    rounding: Rounding,
+    definition: Definition,
+    place: Place,
+    numbers: dict[str, Number | None],
 ) -> frozenset[str]:
+    """Return what is bold; differences that are rounding make nobody the best."""
     values = {m: x.value for m, x in numbers.items() if x is not None and x.value is not None}
     values = {m: values[m] for m in eligible(run.design) if m in values}
-    if definition.best == "smallest" and len(values) > 1:
+    metric = definition.metric
+    if definition.best == "smallest" and values:
         least = min(values.values())
-        return frozenset(m for m, x in values.items() if np.isclose(x, least, rtol=1e-9, atol=0))
+        found = {m for m, x in values.items() if rounding.equal(metric, place, x, least)}
+        return frozenset(found if len(found) < len(values) else ())
     if definition.best == "above RAW" and "raw" in values:
-        return frozenset(m for m, x in values.items() if rises(x, values["raw"]))
+        raw = values["raw"]
+        risen = {m: x for m, x in values.items() if rises(x, raw)}
+        return frozenset(m for m, x in risen.items() if not rounding.equal_d(metric, place, x, raw))
     return frozenset()
-
-
-def rises(value: float, raw: float) -> bool:
-    """Whether an effect size is larger than RAW's, in RAW's direction."""
-    return value * np.sign(raw) > abs(raw) if raw else False
-
-
-def _caption(run: Finished, lookup: Lookup, definition: Definition, places: Sequence[Place]) -> str:
-    numbers = [
-        lookup.number(definition.metric, definition.aggregates[0], place, method)
-        for place in places
-        for method in run.design.methods
-        if place.scanner or definition.pooled
-    ]
-    known = [x for x in numbers if x is not None and x.value is not None]
-    sentences = [definition.text]
-    if not definition.wide:
-        units = sorted({x.units for x in known} - {""})
-        sentences.append(f"Units: {', '.join(units)}." if units else "No unit.")
-    if definition.id == "HB-T8" and run.design.group is not None:
-        group = run.design.group
-        sentences.append(f"d = ({group.first} - {group.second}) / pooled SD, by {group.column}.")
-    sentences += _how_measured(places)
-    counts = sorted({x.n for x in known if x.n is not None})
-    if counts:
-        span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        sentences.append(f"n = {span} {_unit_of_n(definition)}.")
-    sentences.append(counted(run, [definition.metric]))
-    plugins = any(undeclared(run.design, name) for name in run.design.methods)
-    if definition.best == "smallest":
-        also = " and undeclared plugins" if plugins else ""
-        line = "column" if definition.wide else "row"
-        sentences.append(SMALLEST.format(line=line, undeclared=also))
-    elif definition.best:
-        also = ", undeclared plugins left out" if plugins else ""
-        sentences.append(ABOVE.format(undeclared=also))
-    if definition.tested:
-        sentences.append(STAR)
-    if aside := controls(run.design.methods):
-        sentences.append(f"Controls, never ranked: {', '.join(map(label, aside))}.")
-    if len(run.failures):
-        sentences.append("What failed stands in HB-T11.")
-    return " ".join(filter(None, sentences))
-
-
-def _how_measured(places: Sequence[Place]) -> Iterator[str]:
-    """Say with what and in which space, where that is the same for all."""
-    tools = sorted({p.tool for p in places} - {""})
-    spaces = sorted({p.space for p in places} - {""})
-    by = f" by {label(tools[0])}" if len(tools) == 1 else ""
-    where = f" in {spaces[0]} space" if len(spaces) == 1 else ""
-    if by or where:
-        yield f"Measured{by}{where}."
-    yield tools_note(tools)
-
-
-def _unit_of_n(definition: Definition) -> str:
-    return {
-        "HB-T6": "pooled differences",
-        "HB-T7": "pooled differences",
-        "HB-T8": "scanners",
-    }.get(definition.id, "subjects")
 
 
 def _by_place(

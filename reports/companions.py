@@ -26,23 +26,25 @@ from harmobench.reports.rows import (
 from harmobench.reports.style import label
 
 TESTED = (
-    "Over subjects, whose scores are averaged first. Difference: method minus RAW, mean with its "
-    "95% t interval; d_z: that mean over its SD. p: exact sign-flip test (Monte Carlo above 20 "
-    "subjects); adjusted: Holm within the family of contenders, Benjamini-Bogomolov across "
-    "families. Uncorrected beside them: paired t-test; Wilcoxon, which is sensitive to skew."
+    "Each subject's scores are averaged first. Difference: method minus RAW, mean over subjects "
+    "with its 95% t interval; d_z: that mean over its SD. p: sign-flip test (exact to 20 "
+    "subjects), adjusted by Holm within the family of contenders and by Benjamini-Bogomolov across "
+    "families. Beside it, unadjusted: paired t-test and Wilcoxon, which is sensitive to skew."
 )
 FOLDS = (
-    "Subjects of a fold share a trained model, so intervals are given these trained models; p of "
-    "the folds' means and ICC of differences within folds stand beside."
+    "Subjects of a fold share a trained model, so intervals are given these trained models; beside "
+    "them p of the folds' means, and ICC of differences within folds."
 )
 RANKED = (
-    "Tied for best: not significantly worse than any other contender (max-|t| sign-flip over all "
-    "pairs). Rank: its span over bootstrap samples claims no coverage."
+    "Not shown worse: than any other contender (max-|t| sign-flip over all pairs); it holds for "
+    "the best and for all that could not be told from them. Rank: its span over bootstrap samples "
+    "claims no coverage."
 )
 BELOW = (
-    "Controls stand below in lines of their own: a family of their own, never ranked. Caught here, "
-    "and what a metric rewards, are judged by unadjusted 95% intervals."
+    "Controls stand below, a family of their own, never ranked; whether they are caught, and what "
+    "a metric rewards, is judged by unadjusted 95% intervals."
 )
+COMMON = (TESTED, FOLDS, RANKED, BELOW)
 COLUMNS = (
     Column("n", "n", True, ()),
     Column("difference", "Difference [95%]", True, ESTIMATE[:2]),
@@ -55,7 +57,7 @@ COLUMNS = (
     Column("ICC folds", "ICC in folds", True, ()),
     Column("p equivalence", "p, equivalence", True, ()),
     Column("rank", "Rank [span]", True, ESTIMATE[:2]),
-    Column("best", "Tied for best"),
+    Column("best", "Not shown worse"),
     Column("missing", "Missing scores"),
     Column("note", "Note"),
 )
@@ -86,17 +88,17 @@ COMPANIONS = (
         "HB-T9-truth",
         "Distance from the truth",
         ("volume_error", "truth_dice", "truth_rmse"),
-        "Volume error (mean absolute error) and intensity RMSE: negative is better; Dice: positive "
-        "is better.",
+        "Volume error (mean absolute) and intensity RMSE: negative is better; Dice: positive. "
+        "(p80): against the truth's voxels of at least .8, which the verdict counts; else against "
+        "true fractions summed.",
     ),
     Companion(
         "HB-T12",
         "Guards",
         ("slice_consistency", "sharpness", "noise", "identifiability"),
-        "Slice consistency and identifiability: positive is better. Sharpness and noise are "
-        "compared by their distance from 1, which is RAW's own value: RAW cannot be beaten, and p "
-        "says only that something changed. Controls are judged there by their mean signed distance "
-        "from 1, caught where its interval excludes 0.",
+        "Slice consistency and identifiability: positive is better. Sharpness and noise: distance "
+        "from 1, which is RAW's own value, so RAW cannot be beaten and p says only that something "
+        "changed; controls are judged there by their mean signed distance from 1.",
     ),
 )
 
@@ -119,13 +121,15 @@ def _table(source: _Source, companion: Companion, line: str) -> Table:
     cases = source.found.of(*companion.metrics)
     lines = [line for case in cases for line in _lines(source, case)]
     columns, rows = columns_and_rows(source.run, COLUMNS, lines)
+    sentences = list(filter(None, _caption(source, companion, cases)))
     return Table(
         f"{companion.beside}-rigorous",
         f"{companion.title}: rigorous comparison with RAW",
-        " ".join(filter(None, _caption(source, companion, cases))),
+        " ".join(sentences),
         columns,
         rows,
         line,
+        common=tuple(s for s in sentences if s in (*COMMON, coverage_note(["difference"]))),
     )
 
 
@@ -206,9 +210,9 @@ def _off_one(run: Finished, case: Case, guard: Compared) -> str:
 
 def _caption(source: _Source, companion: Companion, cases: Sequence[Case]) -> Iterator[str]:
     run, found = source.run, source.found
+    yield companion.better
     yield TESTED
     yield coverage_note(["difference"])
-    yield companion.better
     ranked = [m for m in lined(run.design.methods, raw=False) if m not in _asides(run)]
     rows = [r for c in cases for m in ranked if (r := found.get("sign_flip", c, m))]
     numbers = sorted({row.n for row in rows if row.n > 0})
@@ -223,7 +227,7 @@ def _caption(source: _Source, companion: Companion, cases: Sequence[Case]) -> It
     yield _margins(run, found, cases, ranked)
     if _asides(run):
         yield BELOW
-    yield tools_note({case.tool for case in cases})
+    yield tools_note(run, {case.tool for case in cases})
 
 
 def _asides(run: Finished) -> list[str]:
@@ -255,4 +259,6 @@ def _margins(
         f"({label(name)})"
         for name in sorted(tested & set(run.design.margins))
     ]
-    return f"Equivalence: two one-sided tests, margin {', '.join(margins)}." if margins else ""
+    if not margins:
+        return ""
+    return f"Equivalence: two one-sided tests, unadjusted, margin {', '.join(margins)}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +35,7 @@ METRICS = (
     "noise",
     "slice_consistency",
 )
+THRESHOLDED = "_p80"  # of structures: held against the truth's voxels of at least .8
 POWERLESS = "cannot reach significance at this n"
 # what a subject's value is, where it is not the metric's own score
 SAID = {
@@ -134,6 +135,16 @@ class Comparisons:
 
         return tuple(sorted(found, key=key))
 
+    @property
+    def judging(self) -> tuple[Case, ...]:
+        """Cases that a verdict counts: of two truths for one volume, the thresholded one."""
+        twice = {
+            replace(case, structure=case.structure.removesuffix(THRESHOLDED))
+            for case in self.cases
+            if case.structure.endswith(THRESHOLDED)
+        }
+        return tuple(case for case in self.cases if case not in twice)
+
     def of(self, *metrics: str) -> list[Case]:
         """Cases of these metrics, metrics in the order they are named."""
         return [case for metric in metrics for case in self.cases if case.metric == metric]
@@ -141,6 +152,10 @@ class Comparisons:
     def get(self, test: str, case: Case, method: str, comparator: str = "raw") -> Compared | None:
         """One comparison, or None where the run has none."""
         return self._rows.get((case, test), {}).get((method, comparator))
+
+    def tests(self, test: str, case: Case) -> list[Compared]:
+        """All comparisons of one test in a case."""
+        return list(self._rows.get((case, test), {}).values())
 
     def family(self, row: Compared) -> Compared | None:
         """Return the family that a comparison was adjusted in: its Simes p, and over families."""

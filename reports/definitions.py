@@ -52,7 +52,7 @@ DEFINITIONS = (
         "Image similarity",
         "ssim",
         ("mean", "sd"),
-        "SSIM of the two scans of a subject, mean (SD) over subjects for each scanner pair. "
+        "SSIM of a subject's scans on two scanners, mean (SD) over subjects. "
         f"Higher is better, and {BLIND}.",
         tested=True,
         digits=3,
@@ -72,9 +72,8 @@ DEFINITIONS = (
         "Volumetric variance",
         "volume",
         ("rmsd", ""),
-        "Root-mean-square deviation (RMSD) over subjects of tissue volumes on two scanners. "
-        f"Lower is better, and {BLIND}. RMSD has no value for a single subject, so there is no "
-        "test.",
+        "Root-mean-square difference (RMSD) over subjects of tissue volumes on two scanners; it "
+        f"has no value for one subject, so there is no test. Lower is better, and {BLIND}.",
         best="smallest",
     ),
     Definition(
@@ -82,7 +81,7 @@ DEFINITIONS = (
         "Segmentation overlap",
         "dice",
         ("mean", "sd"),
-        "Dice overlap of the tissue masks of a subject on two scanners, mean (SD) over subjects. "
+        "Dice overlap of a subject's tissue masks on two scanners, mean (SD) over subjects. "
         f"Higher is better, and {BLIND}.",
         tested=True,
         digits=3,
@@ -92,9 +91,9 @@ DEFINITIONS = (
         "GM-WM contrast",
         "auroc",
         ("mean", "sd"),
-        "AUROC of grey against white matter intensities, mean (SD) over subjects; 1 is complete "
-        "separation, .5 is chance. Higher is better, and so are equal values on all scanners. "
-        "Spread: SD over a subject's scanners, mean over subjects; lower is better.",
+        "AUROC of white over grey matter intensities, mean (SD) over subjects: 1 is complete "
+        "separation, .5 chance. Higher is better. Spread: SD over a subject's scanners, mean over "
+        "subjects; lower is better.",
         digits=3,
         overall=("spread", "spread over scanners"),
     ),
@@ -125,8 +124,8 @@ DEFINITIONS = (
         "Effect sizes",
         "biomarker",
         ("cohen_d_mean", "cohen_d_sd"),
-        "Cohen's d of the clinical groups, mean (SD) over scanners. Not below RAW is better; "
-        "higher than RAW may be gain or artefact.",
+        "Cohen's d of the clinical groups, mean (SD) over scanners. Not below RAW is better; above "
+        "RAW may be gain or artefact.",
         best="above RAW",
         wide=True,
         pooled=True,

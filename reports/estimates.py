@@ -44,6 +44,7 @@ KEPT = (
     f"In native space the line '{REGISTRATION_LABEL}' says how much anatomy the transforms alone "
     "give back: a subject component or an effect size counts as kept only beside it."
 )
+ASIDE = "Controls stand below in lines of their own, never ranked."
 
 
 def estimates(run: Finished, line: str) -> list[Table]:
@@ -61,10 +62,10 @@ def _seeds(run: Finished) -> Estimates:
         "Seeds and subjects",
         tuple(dict.fromkeys([*run.design.metrics, *SPREADS.values()])),
         SEEDS,
-        "Methods that were trained again with other seeds and folds: SD of subjects' values over "
-        "seeds, over subjects, and what is left (subjects x repeats, both random), in the units of "
-        "the line. A seed SD that is not small beside a difference makes it the seed's. "
-        "An SD of 0 without an interval was cut off at 0: it is not known to be 0.",
+        "Methods trained again with other seeds and folds: SD of subjects' values over seeds, over "
+        "subjects, and what is left (subjects x repeats, both random), in the units of the line. A "
+        "difference no larger than the seed SD may be the seed's. An SD of 0 without an interval "
+        "was cut off at 0: it is not known to be 0.",
     )
 
 
@@ -95,10 +96,12 @@ def _table(run: Finished, lookup: Lookup, definition: Estimates, line: str) -> T
     if definition.native and native and REGISTRATION in run.design.methods:
         sentences.append(KEPT)
     if controls(run.design.methods):
-        sentences.append("Controls stand below in lines of their own, never ranked.")
-    sentences.append(tools_note({case.tool for case in cases}))
-    caption = " ".join(filter(None, sentences))
-    return Table(definition.id, definition.title, caption, shown, rows, line)
+        sentences.append(ASIDE)
+    sentences.append(tools_note(run, {case.tool for case in cases}))
+    sentences = [sentence for sentence in sentences if sentence]
+    common = tuple(s for s in sentences if s in (ASIDE, KEPT))
+    caption = " ".join(sentences)
+    return Table(definition.id, definition.title, caption, shown, rows, line, common=common)
 
 
 def _cases(lookup: Lookup, definition: Estimates) -> list[Case]:
@@ -209,9 +212,9 @@ def _limits(run: Finished, lookup: Lookup, line: str) -> Table:
     columns = [Column(pair_label(p), pair_label(p), True, ESTIMATE) for p in pairs]
     shown, rows = columns_and_rows(run, columns, lines, measures=False)
     caption = (
-        "Bland-Altman: mean difference of the two scanners' measures over subjects [limits of "
-        "agreement], in the units of the line, for each scanner pair. Nearer to 0 and narrower is "
-        f"better, and blind to degeneracy. {counted(run, MEASURES)}"
+        "Bland-Altman: mean difference of two scanners' measures over subjects [limits of "
+        "agreement], in the units of the line. Nearer to 0 and narrower is better, and blind to "
+        f"degeneracy. {counted(run, MEASURES)}"
     )
     title = "Limits of agreement"
     return Table("HB-T9-limits", title, caption.strip(), shown, rows, line)

@@ -9,7 +9,7 @@ from harmobench.reports.comparisons import Case, Compared, Comparisons
 from harmobench.reports.formats import rounded
 from harmobench.reports.guards import caught, off_by
 from harmobench.reports.lookup import compared, controls
-from harmobench.reports.rows import WHOLE, digits_of, units_of
+from harmobench.reports.rows import WHOLE, digits_of, structure_label, units_of
 from harmobench.reports.style import label
 from harmobench.reports.words import joined
 
@@ -23,7 +23,7 @@ REWARDS = {
 
 def named_case(case: Case) -> str:
     """Return what was compared in words, such as "Volume bias (HMRF), GM"."""
-    structure = "" if case.structure in WHOLE else f", {label(case.structure)}"
+    structure = "" if case.structure in WHOLE else f", {structure_label(case.structure)}"
     return f"{case.name}{structure}"
 
 
@@ -38,7 +38,7 @@ def marks(run: Finished, found: Comparisons) -> dict[Case, str]:
 
 
 def _guards(run: Finished, found: Comparisons) -> Iterator[tuple[Case, Compared]]:
-    for case in found.cases:
+    for case in found.judging:
         for name in controls(run.design.methods):
             row = found.get("guard", case, name)
             if row is not None:
@@ -51,8 +51,8 @@ def untold(found: Comparisons, cases: Sequence[Case]) -> str:
     if not names:
         return ""
     return (
-        f"Nobody is called tied for best on {joined(names)}: contenders cannot reach significance "
-        "against each other at this n."
+        f"On {joined(names)} contenders cannot reach significance against each other at this n, so "
+        "nothing is said of who is not shown worse."
     )
 
 
@@ -81,7 +81,7 @@ def _gain(case: Case, row: Compared, units: str, several: bool) -> str:
     limits = [rounded(x, digits) for x in (row.low, row.high) if x is not None]
     text = f"{rounded(row.estimate or 0.0, digits)} [{', '.join(limits)}]"
     text += f" {units}" if units else ""
-    return f"{text} ({label(case.structure)})" if several else text
+    return f"{text} ({structure_label(case.structure)})" if several else text
 
 
 def on_controls(run: Finished, found: Comparisons) -> tuple[tuple[str, ...], tuple[str, ...]]:

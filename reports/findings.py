@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from harmobench.interface import Finished
-from harmobench.reports.comparisons import POWERLESS, Case, Compared, Comparisons
+from harmobench.reports.comparisons import Case, Comparisons
 from harmobench.reports.evidence import (
     RAW_IS_ONE,
     circularity,
@@ -17,18 +17,27 @@ from harmobench.reports.evidence import (
     rewards,
     untold,
 )
-from harmobench.reports.formats import rounded
+from harmobench.reports.judging import Judge
 from harmobench.reports.kept import kept
-from harmobench.reports.lookup import RIGOROUS, STATUS, Lookup, compared, undeclared
-from harmobench.reports.outcomes import Line, Outcome
-from harmobench.reports.rows import digits_of, named, p_value, units_of
+from harmobench.reports.lookup import RIGOROUS, Lookup, compared, undeclared
+from harmobench.reports.outcomes import Line
+from harmobench.reports.rows import named, units_of
+from harmobench.reports.style import label
+from harmobench.reports.words import joined
 
 SUBJECTS = ("identifiability",)  # compared like the others, but of what must be kept
-HARD = "\N{NO-BREAK SPACE}"  # a p stays in one line
 TRAINED = "Methods trained by folds are judged given these trained models: see p over folds."
 UNDECLARED = (
     "Own family: a plugin that was not declared, tested apart from the others, where less is asked "
     "of it; it is not ranked."
+)
+THRESHOLD = (
+    "Volume errors are judged against the truth's voxels of at least .8 (p80), as a perfect "
+    "segmenter with that threshold gives; those against true fractions summed stand in HB-T9-truth."
+)
+MARGINS = (
+    "Equivalent: two one-sided tests, not adjusted for their number, hold the difference within "
+    "the margin that was declared"
 )
 
 
@@ -72,7 +81,7 @@ def findings(run: Finished) -> Findings:
     found, lookup = Comparisons(run), Lookup(run, RIGOROUS)
     methods = tuple(name for name in compared(run.design.methods) if name != "raw")
     rewarded = marks(run, found)
-    lines = {case: _line(run, found, case, methods, rewarded) for case in found.cases}
+    lines = {case: _line(run, found, case, methods, rewarded) for case in found.judging}
     return Findings(
         tuple(named(run.design, Case("", "", "", ""), name) for name in methods),
         tuple(x for case, x in lines.items() if case.metric not in (*RAW_IS_ONE, *SUBJECTS)),
@@ -94,7 +103,18 @@ def _notes(run: Finished, found: Comparisons, methods: Sequence[str]) -> Iterato
         yield TRAINED
     if any(undeclared(run.design, name) for name in methods):
         yield UNDECLARED
-    yield untold(found, found.cases)
+    yield untold(found, found.judging)
+    if len(found.judging) < len(found.cases):
+        yield THRESHOLD
+    tested = {case.metric for case in found.cases if found.tests("tost", case)}
+    margins = sorted(tested & set(run.design.margins))
+    if margins:
+        units = {case.metric: unit for case, unit in units_of(run).items() if unit}
+        said = [
+            f"{label(m)} \N{PLUS-MINUS SIGN}{run.design.margins[m]:g} {units.get(m, '')}".strip()
+            for m in margins
+        ]
+        yield f"{MARGINS}: {joined(said)}."
 
 
 def _line(
@@ -104,52 +124,6 @@ def _line(
     methods: Sequence[str],
     rewarded: Mapping[Case, str],
 ) -> Line:
-    rows = {name: found.get("sign_flip", case, name) for name in methods}
-    digits = digits_of([row.estimate for row in rows.values() if row], 2, 4)
-    units = units_of(run).get(case, "")
-    tied = found.tied(case)
-    better = 0.0 if case.metric in RAW_IS_ONE else found.better(case)
-
-    def outcome(name: str, row: Compared | None) -> Outcome:
-        fold = found.get("fold", case, name) if name in run.design.trained else None
-        own = _outcome(row, better, _detail(row, digits, units, fold))
-        if undeclared(run.design, name) and row is not None and row.differs:
-            own = replace(own, word=f"{own.word}, own family", tone="")
-        return replace(own, tied=name in tied)
-
-    outcomes = tuple(outcome(name, row) for name, row in rows.items())
-    return Line(named_case(case), outcomes, rewarded.get(case, ""))
-
-
-def _outcome(row: Compared | None, better: float, detail: str) -> Outcome:
-    """Return what a comparison with RAW says; `better` is 0 where RAW cannot be beaten."""
-    if row is None:
-        return Outcome("not measured")
-    if row.identical:
-        return Outcome("identical")
-    if row.estimate is None or row.p is None:
-        return Outcome(STATUS.get(row.status, row.status), detail=row.reason)
-    if row.differs and not better:
-        return Outcome("differs", detail=detail)
-    if row.differs:
-        wins = row.estimate * better > 0
-        return Outcome("better", "good", detail) if wins else Outcome("worse", "bad", detail)
-    return Outcome("n too small" if POWERLESS in row.reason else "not shown", detail=detail)
-
-
-def _detail(row: Compared | None, digits: int, units: str, fold: Compared | None) -> str:
-    """Return the difference, its adjusted p, and that over folds."""
-    if row is None or row.estimate is None:
-        return ""
-    sign = "+" if row.estimate > 0 else ""
-    parts = [f"{sign}{rounded(row.estimate, digits)}{f' {units}' if units else ''}"]
-    if row.p_adjusted is not None:
-        parts.append(f"p{HARD}{_equals(row.p_adjusted)}")
-    if fold is not None and fold.p is not None:
-        parts.append(f"p over folds{HARD}{_equals(fold.p)}")
-    return ", ".join(parts)
-
-
-def _equals(p: float) -> str:
-    shown = p_value(p).number
-    return shown.replace("<", f"<{HARD}") if shown.startswith("<") else f"={HARD}{shown}"
+    judge = Judge(run, found, case, methods)
+    outcomes = tuple(judge.outcome(name) for name in methods)
+    return Line(named_case(case), outcomes, rewarded.get(case, ""), criterion=case.name)

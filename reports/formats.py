@@ -1,4 +1,4 @@
-"""A table that can be cited, and its three files: CSV, Markdown and LaTeX, with equal numbers."""
+"""A table that can be cited, and its CSV and Markdown; `latex` writes the same numbers as LaTeX."""
 
 from __future__ import annotations
 
@@ -8,28 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "\N{EN DASH}": "--",
-    "·": r"\textperiodcentered{}",
-    "≥": r"$\geq$",
-    "\n": " ",
-}
 MARKDOWN = re.compile(r"([\\`*_\[\]|#])")
-WIDE = 6  # columns that fit a page at \\small
-LONG = 45  # rows that fit one page
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute these
 
 
@@ -130,6 +109,8 @@ class Table:
         Version, cohort, run and seed.
     reason
         Why there are no rows, where there are none.
+    common
+        Sentences of the caption that other tables of the run have too: a page may print them once.
     """
 
     id: str
@@ -139,6 +120,15 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     provenance: str
     reason: str = ""
+    common: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> str:
+        """The caption without what it shares with other tables; files print all of it."""
+        text = self.caption
+        for sentence in self.common:
+            text = text.replace(sentence, "")
+        return " ".join(text.split())
 
 
 def rounded(number: float, digits: int) -> str:
@@ -149,6 +139,11 @@ def rounded(number: float, digits: int) -> str:
     """
     text = f"{number:.{digits}f}"
     return text.lstrip("-") if not text.strip("-0.") else text
+
+
+def shared(tables: Iterable[Table]) -> list[str]:
+    """Return what captions share, each sentence once: for a page that prints `Table.own`."""
+    return list(dict.fromkeys(s for table in tables if table.rows for s in table.common))
 
 
 def to_csv(table: Table) -> str:
@@ -187,7 +182,8 @@ def _csv_part(cell: Cell, part: str) -> str:
     if part == "n":
         return "" if cell.n is None else str(cell.n)
     if part == "mark":
-        return " ".join(["bold"] * cell.best + ["*"] * cell.significant)
+        marks = ["bold"] * cell.best + ["*"] * cell.significant
+        return " ".join([*marks, *["identical"] * ("[identical]" in cell.text)])
     number = {"SD": cell.spread, "low": cell.low, "high": cell.high}[part]
     return "" if number is None else rounded(number, cell.digits)
 
@@ -217,53 +213,3 @@ def _markdown(text: str) -> str:
 def _markdown_cell(cell: Cell) -> str:
     shown = _markdown(cell.shown)
     return (f"**{shown}**" if cell.best else shown) + (r"\*" if cell.significant else "")
-
-
-def to_latex(table: Table) -> str:
-    r"""Return a table as LaTeX; the preamble needs \usepackage{booktabs}, and longtable if long."""
-    caption = f"{table.id} {latex(table.title)}. {latex(table.caption)} {latex(table.provenance)}"
-    name = rf"\caption{{{caption}}}", rf"\label{{tab:{table.id}}}"
-    if not table.rows:
-        body = [*name, rf"\emph{{{latex(table.reason)}}}"]
-        return _latex_lines("booktabs", r"\begin{table}", r"\centering", *body, r"\end{table}")
-    spec = "".join("r" if c.measured else "l" for c in table.columns)
-    size = r"\scriptsize\setlength{\tabcolsep}{3pt}" if len(spec) > WIDE else r"\small"
-    head = [r"\toprule", " & ".join(latex(c.heading) for c in table.columns) + r" \\", r"\midrule"]
-    rows = [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in table.rows]
-    if len(rows) > LONG:
-        return _latex_lines(
-            "booktabs,longtable",
-            rf"{{{size}",
-            rf"\begin{{longtable}}{{{spec}}}",
-            rf"{''.join(name)} \\",
-            *head,
-            r"\endhead",
-            *rows,
-            r"\bottomrule",
-            r"\end{longtable}}",
-        )
-    body = [rf"\begin{{tabular}}{{{spec}}}", *head, *rows, r"\bottomrule", r"\end{tabular}"]
-    return _latex_lines(
-        "booktabs", r"\begin{table}", r"\centering", *name, size, *body, r"\end{table}"
-    )
-
-
-def _latex_lines(packages: str, *lines: str) -> str:
-    return "\n".join([rf"% needs \usepackage{{{packages}}}", *lines, ""])
-
-
-def latex(text: str) -> str:
-    r"""Escape what LaTeX would read as a command.
-
-    >>> print(latex("GM_left & 5%"))
-    GM\_left \& 5\%
-    """
-    return "".join(LATEX.get(character, character) for character in text)
-
-
-def _latex_cell(cell: Cell) -> str:
-    shown = latex(cell.shown)
-    if cell.value is not None:
-        shown = shown.replace("-", "$-$", 1) if shown.startswith("-") else shown
-    bold = rf"\textbf{{{shown}}}" if cell.best else shown
-    return bold + (r"\textsuperscript{*}" if cell.significant else "")

@@ -5,7 +5,7 @@ Whether a control is caught was tested by the statistics; here the rows that say
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -24,7 +24,14 @@ from harmobench.reports.lookup import (
     scores,
     values_by,
 )
-from harmobench.reports.rows import ESTIMATE, estimate, how_intervals, lined
+from harmobench.reports.rows import (
+    ESTIMATE,
+    WHOLE,
+    estimate,
+    how_intervals,
+    lined,
+    structure_label,
+)
 from harmobench.reports.style import label
 
 Reader = Callable[[str], Cell]
@@ -35,13 +42,13 @@ LOST = "contrast_lost"  # what the reason of an undefined score starts with
 # the method's own loss: "contrast_lost: RAW has ..." says that RAW itself had none to lose
 OWN_LOSS = rf"{LOST}: (?!RAW\b)"
 TEXT = (
-    "Slice consistency: correlation of the image's neighbouring-slice SSIM with RAW's along each "
+    "Slice consistency: correlation of an image's neighbouring-slice SSIM with RAW's along each "
     "axis, mean (SD) over all scans; higher is better. Sharpness: share of RAW's edges that is "
-    "kept, and noise against RAW's, mean over subjects; 1 is RAW's, the nearer the better. "
+    "kept; noise: against RAW's; means over subjects, 1 is RAW's, nearer is better. "
     "Identifiability: share of scans whose nearest scan on another scanner is of the same person, "
-    "among all subjects or among the test fold's alone (the same galleries for all methods), with "
-    "chance beside it; higher is better. Individuality: spread between subjects against RAW's, and "
-    "slope of subject means of volumes on RAW's; below 1 subjects were shrunk to one another."
+    "among all subjects or those of the test fold (for all methods alike), chance beside it; "
+    "higher is better. Individuality: spread between subjects against RAW's, and slope of subject "
+    "means of volumes on RAW's; below 1 subjects were shrunk to one another."
 )
 
 
@@ -104,9 +111,9 @@ def _caption(run: Finished, watched: bool) -> str:
     sentences.append(counted(run, measured))
     if watched:
         sentences.append(
-            "Caught by: what is worse than in RAW by an unadjusted 95% interval; for sharpness and "
-            "noise it is of the mean signed distance from 1, and caught is what it keeps off 0. "
-            "Slice consistency alone catches nothing, since any change lowers it."
+            "Caught by: what is worse than in RAW by an unadjusted 95% interval (of sharpness and "
+            "noise, of the mean signed distance from 1). Slice consistency alone catches nothing, "
+            "since any change lowers it."
         )
     if controls(run.design.methods):
         sentences.append("Controls stand below, never ranked.")
@@ -186,11 +193,27 @@ def _gap(lookup: Lookup, metric: str, place: Place, method: str, number: Number 
 
 
 def caught(run: Finished) -> dict[str, list[str]]:
-    """Return what caught each degenerate or degraded control; an empty list where nothing did."""
+    """Return what caught each degenerate or degraded control; an empty list where nothing did.
+
+    What is measured on several structures names those that caught, such as "slope (GM, WM)".
+    """
     roles = run.design.methods
     names = [name for name in controls(roles) if roles[name] in MUST_BE_CAUGHT]
     lookup, found = Lookup(run, RIGOROUS), Comparisons(run)
-    return {name: list(dict.fromkeys(_catchers(run, lookup, found, name))) for name in names}
+    tools = {case.tool for case in found.cases} - {""}
+    return {name: _gathered(_catchers(run, lookup, found, name), len(tools) > 1) for name in names}
+
+
+def _gathered(catchers: Iterable[tuple[str, str, str]], several: bool) -> list[str]:
+    """Join (catcher, tool, structure) by catcher; tools are named where there are several."""
+    found: dict[str, list[str]] = {}
+    for name, tool, structure in catchers:
+        where = structure_label(structure) if structure else ""
+        where = f"{label(tool)} {where}".strip() if several and tool else where
+        found.setdefault(name, [])
+        if where and where not in found[name]:
+            found[name].append(where)
+    return [f"{name} ({', '.join(of)})" if of else name for name, of in found.items()]
 
 
 def off_by(run: Finished, method: str) -> Iterator[str]:
@@ -210,32 +233,38 @@ def off_by(run: Finished, method: str) -> Iterator[str]:
                 yield f"{label(metric)} {rounded(number.value, 2)} [{', '.join(numbers)}]"
 
 
-def _catchers(run: Finished, lookup: Lookup, found: Comparisons, control: str) -> Iterator[str]:
+def _catchers(
+    run: Finished, lookup: Lookup, found: Comparisons, control: str
+) -> Iterator[tuple[str, str, str]]:
+    """Yield what caught a control: its name, and tool and structure where it has them."""
     if lost_contrast(run, control):
-        yield "lost contrast"
-    guarded = {
-        case.metric
-        for case in found.cases
+        yield "lost contrast", "", ""
+    guarded = [
+        case
+        for case in found.judging
         if (row := found.get("guard", case, control)) is not None and row.reason == "caught"
-    }
+    ]
+    names = {case.metric for case in guarded}
     for name in ("sharpness", "noise"):
-        if name in guarded:
-            yield f"{name}{_amount(lookup, name, control)}"
-    if "identifiability" in guarded:
-        yield "identifiability"
+        if name in names:
+            yield f"{name}{_amount(lookup, name, control)}", "", ""
+    if "identifiability" in names:
+        yield "identifiability", "", ""
     for place in lookup.cases("individuality", "individuality", pooled=True):
         number = lookup.number("individuality", "individuality", place, control)
         if _below(number, 1):
-            yield "individuality"
+            yield "individuality", "", ""
     for metric in ("volume", "biomarker"):
         for place in lookup.cases(metric, "slope", pooled=True):
             if _below(lookup.number(metric, "slope", place, control), 1):
-                yield "slope"
+                yield "slope", place.tool, place.structure
         for place in lookup.cases(metric, "cohen_d_change", pooled=True):
             if loses_effect(lookup, metric, place, control):
-                yield "effect size"
-    others = guarded - set(GUARDS)
-    yield from (case.measure for case in found.cases if case.metric in others)
+                yield "effect size", place.tool, place.structure
+    for case in guarded:
+        if case.metric not in GUARDS:
+            where = "" if case.structure in WHOLE else case.structure
+            yield case.measure, case.tool, where
 
 
 def _amount(lookup: Lookup, metric: str, method: str) -> str:

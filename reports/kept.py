@@ -36,7 +36,8 @@ def kept(
             structure = f", {label(case.structure)}" if metric != "individuality" else ""
             cells = [_cell(run, found, lookup, (case, aggregate), method) for method in methods]
             beside = _registration(lookup, case, aggregate)
-            yield Line(f"{name}{tool}{structure}", tuple(cells), beside=beside)
+            criterion = f"{name}{tool}"
+            yield Line(f"{criterion}{structure}", tuple(cells), beside=beside, criterion=criterion)
 
 
 def _cell(
@@ -47,8 +48,13 @@ def _cell(
     if left is not None:
         return left
     if aggregate == "cohen_d_change":
-        return _effect(run, lookup, case, method)
+        return _change(run, lookup, case, method)
     return _ratio(lookup.number(case.metric, aggregate, place(case), method))
+
+
+def effect(run: Finished, found: Comparisons, lookup: Lookup, case: Case, method: str) -> Outcome:
+    """Return what became of an effect size, by the interval of its change against RAW."""
+    return _cell(run, found, lookup, (case, "cohen_d_change"), method)
 
 
 def _left(found: Comparisons, case: Case, method: str) -> Outcome | None:
@@ -76,24 +82,28 @@ def _ratio(number: Number | None) -> Outcome:
         return Outcome(number.status if number else "not measured")
     detail = _interval(number)
     if number.low is None or number.high is None:
-        return Outcome("no interval", detail=detail)
+        return _judged("no interval", detail)
     if number.high < 1:
-        return Outcome("below RAW's", "bad", detail)
-    return Outcome("above RAW's" if number.low > 1 else "no loss shown", detail=detail)
+        return _judged("below RAW's", detail, "bad")
+    return _judged("above RAW's" if number.low > 1 else "no loss shown", detail)
 
 
-def _effect(run: Finished, lookup: Lookup, case: Case, method: str) -> Outcome:
+def _change(run: Finished, lookup: Lookup, case: Case, method: str) -> Outcome:
     number = lookup.number(case.metric, "cohen_d_change", place(case), method)
     if method in run.design.saw_group:
         return Outcome("saw the group", detail="not judged")
     if number is None or number.value is None:
         return Outcome(number.status if number else "not measured")
     if number.low is None or number.high is None:
-        return Outcome("no interval", detail=_interval(number))
+        return _judged("no interval", _interval(number))
     if loses_effect(lookup, case.metric, place(case), method):
-        return Outcome("below RAW's", "bad", _interval(number))
+        return _judged("below RAW's", _interval(number), "bad")
     changed = number.low > 0 or number.high < 0
-    return Outcome("above RAW's" if changed else "no loss shown", detail=_interval(number))
+    return _judged("above RAW's" if changed else "no loss shown", _interval(number))
+
+
+def _judged(word: str, interval: str, tone: str = "") -> Outcome:
+    return Outcome(word, tone, interval, short=interval)
 
 
 def _interval(number: Number, digits: int = 2) -> str:

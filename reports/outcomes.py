@@ -9,13 +9,15 @@ from dataclasses import dataclass
 class Outcome:
     """One cell of the verdict: a word, a tone ("good", "bad" or ""), and the number behind it.
 
-    `tied` says that no other contender is significantly better.
+    `tied` says that no other contender is significantly better; `short` is the number with its
+    interval.
     """
 
     word: str
     tone: str = ""
     detail: str = ""
     tied: bool = False
+    short: str = ""
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,12 @@ class Line:
     """One line of the verdict: what was compared, and an outcome for each contender.
 
     `mark` says what the metric rewards, where a control has shown it; `beside` what registration
-    alone gives, where that is no merit of a method.
+    alone gives, where that is no merit of a method; `criterion` what lines of several structures
+    have in common.
     """
 
     name: str
     outcomes: tuple[Outcome, ...]
     mark: str = ""
     beside: str = ""
+    criterion: str = ""

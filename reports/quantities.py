@@ -60,12 +60,11 @@ AGREEMENT = Estimates(
         Quantity("slope on RAW", "slope"),
         Quantity("d", "cohen_d"),
     ),
-    "Agreement of one subject's measures over scanners, and what is left of the subjects. "
-    "ICC(A,1): absolute agreement, higher is better. CoV: within-subject coefficient of variation, "
-    "lower is better; both are blind to degeneracy. Components, subject x scanner with fixed "
-    "scanners, as SDs in the units of the line: scanner and residual lower is better, subject as "
-    "RAW's is better. Slope of a method's subject means on RAW's: below 1 is shrinking to the "
-    "mean. d: Cohen's d, mean over scanners; not below RAW is better.",
+    "Agreement of a subject's measures over scanners, and what is left of the subjects. ICC(A,1), "
+    "absolute agreement: higher is better. CoV, within subjects: lower is better; both are blind "
+    "to degeneracy. Components (subject x fixed scanners) as SDs in the units of the line: scanner "
+    "and residual lower is better, subject as RAW's. Slope of a method's subject means on RAW's: "
+    "below 1 is shrinking to the mean. d: Cohen's d, mean over scanners; not below RAW is better.",
     native=True,
 )
 DETAILS = Estimates(
@@ -83,8 +82,8 @@ DETAILS = Estimates(
         Quantity("true d", "cohen_d_true"),
     ),
     "Beside HB-T9. Bias: a subject's mean absolute difference over scanner pairs, in the units of "
-    "the line; lower is better. Shares of the variance. Slope on the true volumes, where they are "
-    "known. Change of d: method minus RAW.",
+    "the line; lower is better. Shares: of the variance. Slope on the true volumes: 1 is best. "
+    "Change of d: method minus RAW; not below 0 is better.",
     native=True,
 )
 EFFECTS = Estimates(
@@ -109,8 +108,8 @@ RMSDS = tuple(
         (metric,),
         (Quantity("RMSD", "rmsd", digits=None),),
         "Mean over scanner pairs of the pair's RMSD over subjects. Lower is better, and blind to "
-        "degeneracy. RMSD has no value for a single subject, so there is no test; intervals of two "
-        "methods on the same subjects cannot be compared by whether they overlap.",
+        "degeneracy. RMSD has no value for one subject, so there is no test; whether intervals of "
+        "two methods overlap is none either.",
     )
     for beside, title, metric in (
         ("HB-T3", "Volumetric variance", "volume"),
@@ -122,9 +121,9 @@ AGAINST_TRUTH = Estimates(
     "Against truth",
     TRUTH,
     (Quantity("mean", "mean", digits=None), Quantity("mean absolute", "mean_abs", digits=None)),
-    "Distance from what is known to be true, mean over subjects. Volume errors are signed: against "
-    "true fractions summed, and (p80) against true fractions thresholded at .8, the threshold's "
-    "own bias. Errors nearer to 0 and lower RMSE are better, Dice higher.",
+    "Distance from the truth, mean over subjects. Volume errors are signed: against true fractions "
+    "summed, and (p80) against the truth's voxels of at least .8, as a perfect segmenter with that "
+    "threshold gives. Errors nearer to 0 and lower RMSE are better, Dice higher.",
 )
 SEEDS = (
     Quantity("seed SD", "sd_seed", digits=None),

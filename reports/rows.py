@@ -9,7 +9,7 @@ import numpy as np
 
 from harmobench.interface import Finished
 from harmobench.measures import BUILT_IN
-from harmobench.reports.comparisons import Case
+from harmobench.reports.comparisons import THRESHOLDED, Case
 from harmobench.reports.formats import Cell, Column
 from harmobench.reports.lookup import Number, Place, compared, controls, undeclared
 from harmobench.reports.style import label
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ESTIMATE = ("low", "high", "n")  # what CSV has beside an estimate
 P_DIGITS = 4
+ELLIPSOIDS = "regions drawn as ellipsoids"  # what the built-in atlas says of its space
 WHOLE = ("brain", "gm-wm")  # structures that go without saying
 REGISTRATION = (
     "template"  # the control that carries, in native space, the transforms' anatomy alone
@@ -80,7 +81,11 @@ def _heads(run: Finished, cases: Sequence[Case]) -> list[tuple[Column, Callable[
         ("measure", len({c.metric for c in cases}) > 1, lambda c: c.measure),
         ("tool", any(c.tool for c in cases), lambda c: label(c.tool)),
         ("space", len({c.space for c in cases if c.tool}) > 1, lambda c: c.space),
-        ("structure", any(c.structure not in WHOLE for c in cases), lambda c: label(c.structure)),
+        (
+            "structure",
+            any(c.structure not in WHOLE for c in cases),
+            lambda c: structure_label(c.structure),
+        ),
         ("units", measured != {""}, lambda c: units.get(c, "")),
     ]
     return [(Column(name, name.capitalize()), read) for name, wanted, read in readers if wanted]
@@ -129,8 +134,25 @@ def how_intervals(numbers: Iterable[Number | None]) -> str:
     return f"Intervals (95%): {'; '.join(made)}." if made else ""
 
 
-def tools_note(tools: Collection[str]) -> str:
+def tools_note(run: Finished, tools: Collection[str]) -> str:
     """Say what the built-in region measures are, where they are among these tools."""
-    if BUILT_IN in tools:
-        return f"{BUILT_IN} is grey matter within the regions of the atlas, not FreeSurfer."
-    return ""
+    if BUILT_IN not in tools:
+        return ""
+    drawn = ", which are drawn as ellipsoids" if drawn_regions(run) else ""
+    return f"{BUILT_IN}: grey matter within the atlas's regions{drawn}; it is not FreeSurfer."
+
+
+def drawn_regions(run: Finished) -> bool:
+    """Whether the atlas's regions are ellipsoids, as the built-in atlas's are, and no anatomy."""
+    atlas = run.settings.get("atlas")
+    return isinstance(atlas, Mapping) and ELLIPSOIDS in str(atlas.get("space", ""))
+
+
+def structure_label(name: str) -> str:
+    """Return a structure's name; one that is held against thresholded truth says so.
+
+    >>> structure_label("gm"), structure_label("gm_p80")
+    ('GM', 'GM (p80)')
+    """
+    base, thresholded, _ = name.partition(THRESHOLDED)
+    return f"{label(base)} (p80)" if thresholded else label(name)

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harmobench.interface import Finished, Progress
+from harmobench.reports.bibtex import references_bib
 from harmobench.reports.citable import citable
-from harmobench.reports.formats import to_csv, to_latex, to_markdown
+from harmobench.reports.formats import to_csv, to_markdown
+from harmobench.reports.latex import to_latex
 
 WRITERS = ((".csv", to_csv), (".md", to_markdown), (".tex", to_latex))
 
 
 class Tables:
-    """Writes tables/HB-Tn.csv, .md and .tex; the numbers are the same in all three."""
+    """Writes tables/HB-Tn.csv, .md and .tex, with the same numbers, and references.bib."""
 
     def write(self, run: Finished, progress: Progress) -> Sequence[Path]:
-        """Write every table of the run and return the files."""
+        """Write every table of the run and what to cite for it, and return the files."""
         folder = run.folder / "tables"
         folder.mkdir(parents=True, exist_ok=True)
         written = []
@@ -27,4 +29,6 @@ class Tables:
                 path.write_text(text(table), encoding="utf-8", newline="\n")
                 written.append(path)
             progress(done, len(tables), f"table {table.id}")
-        return written
+        references = run.folder / "references.bib"
+        references.write_text(references_bib(run), encoding="ascii", newline="\n")
+        return [*written, references]

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from harmobench.interface import Finished
-from harmobench.reports.citable import rises
-from harmobench.reports.lookup import Lookup, compared
+from harmobench.reports.lookup import Lookup, Place, compared
+from harmobench.reports.rounding import Rounding, rises
 from harmobench.reports.style import label
 from harmobench.reports.words import joined
 
-RELATIVE = 1e-6  # differences below this are rounding
 TISSUES = ("gm", "wm")  # the paper counts these two
 
 
@@ -99,25 +96,36 @@ class Verdict:
 
 def verdict(run: Finished) -> Verdict:
     """Count, for every criterion that was measured, where each method is better than RAW."""
-    lookup = Lookup(run)
+    lookup, rounding = Lookup(run), Rounding(run)
     methods = tuple(name for name in compared(run.design.methods) if name != "raw")
-    counts = {(m, c.name): _count(lookup, c, m) for m in methods for c in CRITERIA}
+    places = {c.name: places_of(lookup, c) for c in CRITERIA}
+    counts = {
+        (m, c.name): count(lookup, rounding, c, places[c.name], m)
+        for m in methods
+        for c in CRITERIA
+    }
     measured = tuple(c for c in CRITERIA if any(counts[m, c.name].cases for m in methods))
     sentences = tuple(_sentence(c, methods, counts) for c in measured)
     return Verdict(measured, methods, counts, sentences)
 
 
-def _count(lookup: Lookup, criterion: Criterion, method: str) -> Count:
-    gains = []
+def places_of(lookup: Lookup, criterion: Criterion) -> list[Place]:
+    """Cases of a criterion; of volumes, GM and WM."""
     places = lookup.cases(criterion.metric, criterion.aggregate, pooled=criterion.pooled)
+    return [p for p in places if criterion.metric != "volume" or p.structure in TISSUES]
+
+
+def count(
+    lookup: Lookup, rounding: Rounding, criterion: Criterion, places: Sequence[Place], method: str
+) -> Count:
+    """Count in which of these cases a method is better, or worse, than RAW."""
+    gains = []
     for place in places:
-        if criterion.metric == "volume" and place.structure not in TISSUES:
-            continue
         value = lookup.value(criterion.metric, criterion.aggregate, place, method)
         raw = lookup.value(criterion.metric, criterion.aggregate, place, "raw")
         if value is None or raw is None:
             continue
-        gain = _gain(criterion.better, value, raw)
+        gain = _gain(rounding, criterion, place, value, raw)
         tested = criterion.tested and lookup.significant(criterion.metric, place, method)
         gains.append((gain, tested))
     return Count(
@@ -130,14 +138,14 @@ def _count(lookup: Lookup, criterion: Criterion, method: str) -> Count:
     )
 
 
-def _gain(better: str, value: float, raw: float) -> int:
-    """1 where better than RAW, -1 where worse, 0 where equal."""
-    equal = bool(np.isclose(value, raw, rtol=RELATIVE, atol=0))
-    if better == "kept":
+def _gain(rounding: Rounding, criterion: Criterion, place: Place, value: float, raw: float) -> int:
+    """1 where better than RAW, -1 where worse, 0 where equal but for rounding."""
+    if criterion.better == "kept":
+        equal = rounding.equal_d(criterion.metric, place, value, raw)
         return 1 if equal or rises(value, raw) else -1
-    if equal:
+    if rounding.equal(criterion.metric, place, value, raw):
         return 0
-    return 1 if (value > raw) == (better == "higher") else -1
+    return 1 if (value > raw) == (criterion.better == "higher") else -1
 
 
 def _sentence(

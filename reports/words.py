@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harmobench.interface import Finished, Reference
+from harmobench.references import cited
 from harmobench.reports.lookup import PAPER, RIGOROUS, compared, controls
 from harmobench.reports.provenance import spoken
+from harmobench.reports.rows import ELLIPSOIDS, drawn_regions
 from harmobench.reports.style import label
 
+WHAT = {  # controls that ship with harmobench
+    "oracle": "the mean of the subject's own scans",
+    "template": "the mean of all scans, the same image for everybody",
+    "shrink": "RAW drawn towards the mean of all scans",
+    "shuffle": "RAW of another subject, the same one on every scanner",
+    "mismatch": "RAW of another subject, somebody else on every scanner",
+    "invert": "RAW with its intensities mirrored",
+    "blur": "RAW smoothed",
+    "blur-noise": "RAW smoothed, with noise that all scans of a subject share",
+}
+METRICS = {  # whose names alone would not say what they are
+    "biomarker": "biomarkers",
+    "truth_dice": "Dice against the truth",
+    "truth_rmse": "intensity RMSE against the truth",
+    "volume_error": "volume error against the truth",
+}
 STATISTICS = {
     RIGOROUS: (
         "Scores were averaged over each subject's scans or pairs first. Each method was compared "
@@ -37,7 +55,10 @@ class Entry:
 
 
 def bibliography(run: Finished) -> list[Entry]:
-    """Return each publication once, numbered in order of method, segmenter, tool and metric."""
+    """Return each publication once, numbered in order of method, segmenter, tool and metric.
+
+    A metric or tool that gave no score is not cited.
+    """
     used: dict[Reference, list[str]] = {}
     for key in _ordered(run):
         kind, _, name = key.partition(":")
@@ -58,31 +79,47 @@ def _ordered(run: Finished) -> list[str]:
         own = methods.index(key) if key in methods else len(methods)
         return rank.get(key.partition(":")[0], len(rank)), own, key
 
-    return sorted(run.references, key=place)
+    return sorted(cited(run), key=place)
 
 
-def methods_text(run: Finished) -> list[str]:
-    """Return paragraphs on cohort, methods, measures and statistics, with [numbers]."""
-    numbers = {entry.reference: entry.number for entry in bibliography(run)}
+def numbered(entries: Sequence[Entry]) -> str:
+    """Return numbers of the bibliography in brackets."""
+    return f"[{', '.join(str(entry.number) for entry in entries)}]"
+
+
+def methods_text(run: Finished, mark: Callable[[Sequence[Entry]], str] = numbered) -> list[str]:
+    """Return paragraphs on cohort, methods, measures and statistics.
+
+    `mark` is how a text cites: by [numbers] of the bibliography, if nothing else is given.
+    """
+    entries = {entry.reference: entry for entry in bibliography(run)}
 
     def cite(kind: str, name: str) -> str:
-        reference = run.references.get(f"{kind}:{name}")
-        number = numbers.get(reference) if reference else None
-        return f"{label(name)} [{number}]" if number else label(name)
+        found = [  # a name may stand on several publications: "atlas:own", "atlas:own (2009)"
+            entries[reference]
+            for key, reference in run.references.items()
+            if reference in entries and (key + " (").startswith(f"{kind}:{name} (")
+        ]
+        shown = METRICS.get(name, label(name)) if kind == "metric" else label(name)
+        return f"{shown} {mark(found)}" if found else shown
 
-    paragraphs = [_cohort(run), _methods(run, cite), *_training(run), _measures(run, cite)]
+    paragraphs = [_cohort(run, cite), _methods(run, cite), *_training(run), _measures(run, cite)]
     return [text for text in [*paragraphs, _statistics(run)] if text]
 
 
-def _cohort(run: Finished) -> str:
+def _cohort(run: Finished, cite: Any) -> str:
     design, atlas = run.design, run.settings.get("atlas")
     text = (
         f"{len(design.subjects)} subjects were scanned on {len(design.scanners)} scanners "
         f"({', '.join(design.scanners)})."
     )
     if isinstance(atlas, Mapping) and atlas.get("name"):
-        space = f" ({atlas['space']} space)" if atlas.get("space") else ""
-        text += f" Tissue labels and brain mask came from the atlas {atlas['name']}{space}."
+        space = str(atlas.get("space") or "").replace(f", {ELLIPSOIDS}", "")
+        space = f" (space: {space})" if space else ""
+        name = cite("atlas", str(atlas["name"]))
+        text += f" Tissue labels and brain mask came from the atlas {name}{space}"
+        drawn = "; its regions are ellipsoids drawn about where each structure lies"
+        text += f"{drawn}." if drawn_regions(run) else "."
     if design.group is not None:
         group = design.group
         text += f" Clinical groups ({group.column}): {group.first} and {group.second}."
@@ -96,11 +133,16 @@ def _methods(run: Finished, cite: Any) -> str:
     text = f"{tool} compared {joined(names)}"
     preset = run.settings.get("preset")
     text += f", with the preset '{preset}'." if preset else "."
-    aside = [cite("method", name) for name in controls(run.design.methods)]
+    aside = [_control(run, name, cite) for name in controls(run.design.methods)]
     if aside:
-        were = "was a control" if len(aside) == 1 else "were controls"
-        text += f" {joined(aside)} {were}, which test the metrics and are never ranked."
+        ran = "A control" if len(aside) == 1 else f"{len(aside)} controls"
+        text += f" {ran} ran beside, to test the metrics, and never ranked: {'; '.join(aside)}."
     return text
+
+
+def _control(run: Finished, name: str, cite: Any) -> str:
+    """Name a control with what it does, or what it is there for."""
+    return f"{cite('method', name)}, {WHAT.get(name, run.design.methods[name])}"
 
 
 def _training(run: Finished) -> Iterable[str]:
@@ -113,9 +155,17 @@ def _training(run: Finished) -> Iterable[str]:
     folds = {fold for fold in run.design.folds.values() if fold >= 0}
     if trained and folds:
         were = "was" if len(trained) == 1 else "were"
+        count = run.settings.get("fold_counts") or len(folds)  # runs that are compared differ
         yield (
-            f"{joined(trained)} {were} cross-validated by subject in {len(folds)} folds, "
+            f"{joined(trained)} {were} cross-validated by subject in {count} folds, "
             "so that no model harmonized a subject it was trained on; test sets were pooled."
+        )
+    repeats = run.scores["repeat"].nunique()
+    if trained and repeats > 1:
+        them = "They were" if len(trained) > 1 else "It was"
+        yield (
+            f"{them} trained {repeats} times with other seeds and folds; what is reported is of "
+            "the first, and the spread over seeds stands in HB-T9-seeds."
         )
     if run.settings.get("target"):
         yield f"Methods that map onto one scanner mapped onto {run.settings['target']}."
@@ -128,7 +178,7 @@ def _measures(run: Finished, cite: Any) -> str:
     tools = [
         _tool(run, kind, name, cite)
         for kind in ("segmenter", "morphometry")
-        for name in sorted(k.partition(":")[2] for k in run.references if k.startswith(f"{kind}:"))
+        for name in sorted(k.partition(":")[2] for k in cited(run) if k.startswith(f"{kind}:"))
     ]
     text = f"Images were scored by {joined(metrics)}." if metrics else ""
     return text + (f" Tissues and regions were measured with {joined(tools)}." if tools else "")
@@ -144,7 +194,16 @@ def _tool(run: Finished, kind: str, name: str, cite: Any) -> str:
 
 def _statistics(run: Finished) -> str:
     found = set(run.comparisons["mode"])
-    return " ".join(text for mode, text in STATISTICS.items() if mode in found)
+    said = [text for mode, text in STATISTICS.items() if mode in found]
+    tested = run.comparisons.loc[run.comparisons["test"] == "tost", "metric"]
+    margins = [name for name in run.design.margins if name in set(tested)]
+    if margins:
+        own = [f"{label(name)} {run.design.margins[name]:g}" for name in margins]
+        said.append(
+            "Equivalence with RAW was tested by two one-sided t-tests at 5%, without correction, "
+            f"within margins declared beforehand: {joined(own)}."
+        )
+    return " ".join(said)
 
 
 def joined(names: Sequence[str]) -> str:

@@ -22,7 +22,10 @@ def main(folder: Path) -> int:
     missing = []
     for room in ("harmobench", "methods", "metrics", "reports"):
         for path in sorted((ROOT / room).rglob("*")):
-            if path.suffix not in (".py", ".j2", ".typed") or "__pycache__" in path.parts:
+            if (
+                path.suffix not in (".py", ".j2", ".css", ".js", ".typed")
+                or "__pycache__" in path.parts
+            ):
                 continue
             below = path.relative_to(ROOT)
             if below.parts[0] == "harmobench" and below.parts[1] in (

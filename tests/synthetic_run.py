@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harmobench.imaging.mosaics import mosaic_file, write_mosaics
+from harmobench.imaging.slices import picture_of
+from harmobench.imaging.volume import Grid
 from harmobench.interface import Design, Finished, Group, Reference
 from harmobench.metrics.statistics.paper import Paper
 from harmobench.metrics.statistics.rigorous import Rigorous
@@ -24,6 +27,8 @@ from harmobench.results import (
 if TYPE_CHECKING:
     import pandas as pd
 
+AFFINE = np.array([[5, 0, 0, -72.5], [0, 5, 0, -87.5], [0, 0, 5, -72.5], [0, 0, 0, 1]])
+SHAPE = (30, 36, 30)
 METHODS = ("raw", "whitestripe", "ravel", "ravel-cv", "calamiti", "mispel")
 SCANNERS = ("GE", "Philips", "SiemensP", "SiemensT")
 BIOMARKERS = {"entorhinal": "mm", "inferior_temporal": "mm", "hippocampus": "ml", "amygdala": "ml"}
@@ -117,6 +122,7 @@ def finished(
     )
     scores = table(rows, SCORE_COLUMNS)
     statistics = (Paper(), Rigorous(resamples=resamples))
+    slices = _pictures(folder, methods, scanners, subjects, failed) if pictures else {}
     return Finished(
         folder,
         _settings(methods, scanners, subjects) | settings,
@@ -126,9 +132,10 @@ def finished(
         table(_costs(methods), COST_COLUMNS),
         table(_failures(failed), FAILURE_COLUMNS),
         design,
-        _pictures(folder, methods, scanners, subjects, failed) if pictures else {},
+        slices,
         _references(methods),
         _histories(methods),
+        _mosaics(folder, slices),
     )
 
 
@@ -371,22 +378,40 @@ def _pictures(
     subjects: Sequence[str],
     failed: str,
 ) -> dict[tuple[str, str, str], Path]:
+    """Keep slices of brains of 5 mm that differ as scores do; each method in its own units."""
     rng = np.random.default_rng(3)
     store = folder / "pictures"
     store.mkdir(parents=True, exist_ok=True)
+    grid = Grid.make(SHAPE, AFFINE)
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in grid.shape), indexing="ij")
+    brain = x**2 + y**2 + z**2 < 0.8
+    own = {s: rng.normal(0, 0.4, 3) for s in subjects}
     found = {}
-    for key in ((m, s, c) for m in methods if m != failed for s in subjects for c in scanners):
+    for method, subject, scanner in product(methods, subjects, scanners):
+        if method == failed:
+            continue
+        effect = scanners.index(scanner) * 0.3 / (1 + methods.index(method))
+        a, b, c = own[subject]
+        white = np.sin(7 * x + a) * np.cos(5 * y + b) * np.cos(4 * z + c) > 0
+        noisy = 1 + white * (1 + effect * y) + rng.normal(0, 0.1, grid.shape) + effect
+        voxels = np.where(brain, noisy * (1 + methods.index(method)), -5).astype("float32")
+        tissues = {"gm": brain & ~white, "wm": brain & white}
         path = store / f"{len(found)}.npz"
-        arrays: dict[str, Any] = {}
-        for axis, shape in (("axial", (60, 72)), ("coronal", (60, 60)), ("sagittal", (72, 60))):
-            x, y = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
-            brain = x**2 + y**2 < 0.8
-            wave = np.sin(7 * x) * np.cos(5 * y) + scanners.index(key[2]) * 0.3
-            noise = rng.normal(0, 0.1, shape)
-            arrays[axis] = np.where(brain, wave + noise, -5).astype("float32")
-            arrays[f"{axis}_brain"] = brain
-        np.savez(path, **arrays)
-        found[key] = path
+        np.savez(path, **picture_of(voxels, brain, tissues, grid))
+        found[method, subject, scanner] = path
+    return found
+
+
+def _mosaics(
+    folder: Path, pictures: Mapping[tuple[str, str, str], Path]
+) -> dict[tuple[str, str, str], Path]:
+    found = {}
+    for method in dict.fromkeys(key[0] for key in pictures):
+        keys = [key for key in pictures if key[0] == method]
+        store = folder / "mosaics" / str(len(found))
+        store.mkdir(parents=True, exist_ok=True)
+        write_mosaics([pictures[key] for key in keys], store)
+        found |= {key: store / mosaic_file(place) for place, key in enumerate(keys)}
     return found
 
 

@@ -22,6 +22,7 @@ import pytest
 from harmobench.apply import Request, model, request
 from harmobench.atlas import icbm152
 from harmobench.cli import main
+from harmobench.cluster import connect
 from harmobench.cohort import Scan
 from harmobench.imaging.volume import Grid, read_grid, read_voxels, write_image
 from harmobench.job import Options
@@ -30,7 +31,7 @@ from harmobench.methods.ravel import RavelCV
 from harmobench.methods.whitestripe import WhiteStripe
 from harmobench.plan import make_plan
 from harmobench.resolve import resolve
-from harmobench.runner import connect, run_tasks
+from harmobench.runner import run_tasks
 from harmobench.store import Store, read_json, write_json
 from harmobench.tasks import do
 

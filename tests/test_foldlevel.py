@@ -96,4 +96,7 @@ def test_every_repeat_has_folds_of_its_own():
     design = Design(
         ("A",), ("01", "02"), {}, folds={"01": 5, "02": 6}, trained=frozenset({"mispel"})
     )
-    assert folds_of(scores, design) == {0: {"01": 0, "02": 1}, 1: {"01": 1, "02": 6}}
+    assert folds_of(scores, design) == {
+        (0, "mispel"): {"01": 0, "02": 1},
+        (1, "mispel"): {"01": 1, "02": 6},
+    }

@@ -11,7 +11,8 @@ import pytest
 
 from harmobench.interface import Design, Finished, Group
 from harmobench.reports.citable import citable
-from harmobench.reports.formats import Table, to_csv, to_latex, to_markdown
+from harmobench.reports.formats import Table, to_csv, to_markdown
+from harmobench.reports.latex import to_latex
 from harmobench.results import (
     AGGREGATE_COLUMNS,
     COMPARISON_COLUMNS,
@@ -166,7 +167,7 @@ def test_its_columns_and_lines_stand_in_the_papers_order(tables: dict[str, Table
 def test_bold_and_stars_are_in_every_form(tables: dict[str, Table]) -> None:
     found = tables["HB-T6"]
     assert "| **0.46 (0.34)**\\* | **0.25 (0.24)**\\* | 0.32 (0.26) |" in to_markdown(found)
-    assert r"\textbf{0.19 (0.18)}\textsuperscript{*}" in to_latex(found)
+    assert r"\textbf{0.19 (0.18)}\rlap{\textsuperscript{*}}" in to_latex(found)
     assert "0.46,0.34,108,bold *" in to_csv(found)
     assert "n = 108 pooled differences." in found.caption
     assert "n = 4 scanners." in tables["HB-T8"].caption

@@ -634,8 +634,22 @@ def test_a_failed_picture_costs_no_score(image: Path) -> None:
     before = make_plan(job)
     failed = keys(before, "picture", method="raw", subject="02", scanner="A")
     after = make_plan(job, dict.fromkeys(failed, "no slice"))
-    assert set(after.tasks) == set(before.tasks) - failed
+    mosaics = keys(before, "mosaic", method="raw")
+    assert set(before.tasks) - set(after.tasks) == failed | mosaics
     assert after.gaps == []
+
+
+def test_mosaics_are_of_the_pictures_that_can_be_had(image: Path) -> None:
+    job = job_of(image)
+    before = make_plan(job)
+    every = [[s, c] for s in SUBJECTS for c in SCANNERS]
+    assert [t.args["order"] for t in before.of_kind("mosaic")] == [every] * len(METHODS)
+    failed = keys(before, "picture", method="raw", subject="02", scanner="A")
+    after = make_plan(job, dict.fromkeys(failed, "no slice"))
+    (key,) = keys(after, "mosaic", method="raw")
+    assert after.tasks[key].args["order"] == [scan for scan in every if scan != ["02", "A"]]
+    lost = keys(before, "picture", method="raw")
+    assert not keys(make_plan(job, dict.fromkeys(lost, "no slice")), "mosaic", method="raw")
 
 
 def test_without_a_space_everything_is_a_gap(image: Path) -> None:

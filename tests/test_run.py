@@ -65,6 +65,9 @@ def test_folder_has_what_was_promised(finished: Path) -> None:
     assert len(list(image.parent.glob("*_T1w.nii.gz"))) == 1
     assert (finished / "models/ravel-cv/fold-0/model.json").is_file()
     assert list((finished / "segmentations/hmrf/raw/sub-01").rglob("*label-GM_probseg.nii.gz"))
+    mosaic = finished / "figures/mosaics/ravel-cv/sub-01_ses-GE.webp"
+    assert mosaic.read_bytes()[8:12] == b"WEBP"
+    assert mosaic.stat().st_nlink > 1
 
 
 def test_harmonized_images_keep_grid_and_mask(finished: Path, cohort_csv: Path) -> None:

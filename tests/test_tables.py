@@ -18,13 +18,13 @@ from harmobench.reports.formats import (
     Cell,
     Column,
     Table,
-    latex,
     rounded,
     to_csv,
-    to_latex,
     to_markdown,
 )
+from harmobench.reports.latex import to_latex
 from harmobench.reports.tables import Tables
+from harmobench.reports.tex import latex
 
 SPEC = importlib.util.spec_from_file_location(
     "synthetic_run", Path(__file__).with_name("synthetic_run.py")
@@ -67,28 +67,8 @@ def test_files_are_written_and_equal_twice(run: Finished, tmp_path: Path) -> Non
     first = {path.name: path.read_bytes() for path in written}
     again = {path.name: path.read_bytes() for path in Tables().write(run, lambda *_: None)}
     assert first == again
-    assert len(first) == 3 * len(seen) == 3 * (12 + len(BESIDE))
+    assert len(first) == 3 * len(seen) + 1 == 3 * (12 + len(BESIDE)) + 1  # and what to cite
     assert (run.folder / "tables" / "HB-T1.csv").is_file()
-
-
-def numbers(text: str) -> list[str]:
-    return re.findall(r"-?\d+\.\d+", text)
-
-
-@pytest.mark.parametrize("name", [*(f"HB-T{i}" for i in (*range(1, 10), 12)), *BESIDE])
-def test_same_numbers_in_every_file(tables: dict[str, Table], name: str) -> None:
-    table = tables[name]
-    rows = list(csv.reader(io.StringIO(to_csv(table))))
-    head, body = rows[0], rows[1:]
-    width = head.index("table")
-    kept = [i for i in range(width) if not head[i].endswith((" n", " mark"))]
-    from_csv = [numbers(" ".join(row[i] for i in kept)) for row in body]
-    markdown = [line for line in to_markdown(table).splitlines() if line.startswith("| ")][1:]
-    tex = to_latex(table).split(r"\midrule")[1].split(r"\bottomrule")[0]
-    tex = tex.removeprefix("\n\\endhead").strip().splitlines()
-    assert from_csv == [numbers(line) for line in markdown]
-    assert from_csv == [numbers(line.replace("$-$", "-")) for line in tex]
-    assert sum(map(len, from_csv)) > 10
 
 
 def test_numbers_are_the_aggregates(run: Finished, tables: dict[str, Table]) -> None:
@@ -405,3 +385,121 @@ def test_rounding_never_shows_negative_zero(value: float, digits: int) -> None:
     text = rounded(value, digits)
     assert np.isclose(float(text), value, atol=0.51 * 10**-digits)
     assert not (text.startswith("-") and float(text) == 0)
+
+
+def rounded_off(run: Finished, metric: str, by: float) -> Finished:
+    """Return a run whose `whitestripe` has RAW's aggregates of a metric, off by rounding."""
+    from dataclasses import replace
+
+    frame = run.aggregates.copy()
+    own = (frame["metric"] == metric) & (frame["mode"] == "paper")
+    keys = ["tool", "structure", "scanner", "reference_scanner", "aggregate", "repeat"]
+    raw = frame[own & (frame["method"] == "raw")].set_index(keys)["value"]
+    mine = own & (frame["method"] == "whitestripe")
+    places = frame.loc[mine, keys].itertuples(index=False, name=None)
+    frame.loc[mine, "value"] = [raw[place] - by for place in places]
+    return replace(run, aggregates=frame)
+
+
+def test_rounding_is_no_win(tmp_path: Path) -> None:
+    """Volumes of 600 ml are rounded to 6e-4 ml: what differs less is neither better nor bold."""
+    from harmobench.reports.verdict import verdict
+
+    run = finished(tmp_path, ("raw", "whitestripe"), pictures=False)
+    found = verdict(rounded_off(run, "volume", 3e-5))
+    for name in ("Volume bias", "Volume RMSD"):
+        assert found.counts["whitestripe", name].shown == "as RAW"
+    assert (
+        verdict(rounded_off(run, "volume", 3e-3)).counts["whitestripe", "Volume bias"].better == 12
+    )
+    assert verdict(rounded_off(run, "ssim", -1e-7)).counts["whitestripe", "SSIM"].shown == "as RAW"
+    assert verdict(rounded_off(run, "ssim", -1e-5)).counts["whitestripe", "SSIM"].better == 6
+
+
+def test_an_effect_size_that_rounding_changed_is_kept(tmp_path: Path) -> None:
+    from harmobench.reports.verdict import verdict
+
+    run = finished(tmp_path, ("raw", "whitestripe"), pictures=False)
+    for by, kept in ((1e-8, 4), (-1e-8, 4)):
+        changed = rounded_off(run, "biomarker", by)
+        assert verdict(changed).counts["whitestripe", "Effect size"].better == kept
+        found = {table.id: table for table in citable(changed)}["HB-T8"]
+        assert not any(cell.best for row in found.rows for cell in row)
+
+
+@pytest.mark.parametrize("name", ["HB-T2", "HB-T3", "HB-T6", "HB-T7"])
+def test_nothing_is_bold_where_all_are_equal(tmp_path: Path, name: str) -> None:
+    run = finished(tmp_path, ("raw", "whitestripe"), same=("whitestripe",), pictures=False)
+    found = {table.id: table for table in citable(run)}[name]
+    assert found.rows
+    assert not any(cell.best for row in found.rows for cell in row)
+    assert "none where all are equal" in found.caption
+
+
+def test_who_looks_at_more_than_the_scan_says_so(tmp_path: Path) -> None:
+    run = finished(tmp_path, ("raw", "mispel"), controls=("oracle",), pictures=False)
+    run.settings["methods"]["oracle"]["needs"]["sees"] = "subject"
+    found = next(table for table in citable(run) if table.id == "HB-T10")
+    keys = [column.key for column in found.columns]
+    rows = {row[0].text: dict(zip(keys, row, strict=True)) for row in found.rows}
+    assert (rows["oracle"]["pairs"].text, rows["oracle"]["sees"].text) == (
+        "yes",
+        "the subject's scans",
+    )
+    assert (rows["RAW"]["pairs"].text, rows["RAW"]["sees"].text) == ("no", "the scan")
+
+
+def test_an_empty_table_of_effect_sizes_says_what_it_needs(tmp_path: Path) -> None:
+    own = {"subjects": ("01", "02", "03"), "pictures": False}
+    found = {t.id: t for t in citable(finished(tmp_path, ("raw", "mispel"), **own))}
+    assert found["HB-T8"].reason == (
+        "Not measured: Cohen's d needs at least 2 measured subjects of each group and a spread "
+        "among them; of the run's subjects 2 high and 1 low (svd)."
+    )
+
+
+def test_captions_say_each_sentence_once_and_pages_may_share_some(
+    tables: dict[str, Table],
+) -> None:
+    from harmobench.reports.formats import shared
+
+    for table in tables.values():
+        sentences = re.split(r"(?<=[.;]) (?=[A-Z*])", table.caption)
+        assert len(sentences) == len(set(sentences)), table.id
+        assert all(sentence in table.caption for sentence in table.common)
+        assert not any(sentence in table.own for sentence in table.common)
+        assert bool(table.own) == bool(table.caption)
+    note = shared(tables.values())
+    assert len(note) == len(set(note)) > 5
+    assert len(tables["HB-T2-rigorous"].own) < 300
+    assert max(len(table.own) for table in tables.values()) < 1300
+
+
+def test_what_metrics_are_drawn_from_is_said(tmp_path: Path) -> None:
+    atlas = {"name": "builtin", "space": "MNI152, regions drawn as ellipsoids"}
+    run = finished(tmp_path, ("raw", "mispel"), atlas=atlas, pictures=False)
+    for frame in (run.scores, run.aggregates, run.comparisons):
+        frame.loc[frame["tool"] == "freesurfer", "tool"] = "atlas-roi"
+    found = {table.id: table for table in citable(run)}
+    for name in ("HB-T6", "HB-T7", "HB-T8"):
+        assert "the atlas's regions, which are drawn as ellipsoids" in found[name].caption
+    from harmobench.reports.words import methods_text
+
+    text = " ".join(methods_text(run))
+    assert "the atlas builtin (space: MNI152); its regions are ellipsoids" in text
+
+
+def test_methods_text_tells_controls_repeats_and_margins(run: Finished) -> None:
+    from dataclasses import replace
+
+    from harmobench.reports.words import methods_text
+
+    text = " ".join(methods_text(run))
+    assert "3 controls ran beside, to test the metrics, and never ranked: oracle" in text
+    assert "the mean of the subject's own scans; template" in text
+    assert "trained 2 times with other seeds and folds" in text
+    assert "Equivalence" not in text
+    tested = run.comparisons.assign(test="tost")
+    design = replace(run.design, margins={"ssim": 0.01})
+    more = " ".join(methods_text(replace(run, design=design, comparisons=tested)))
+    assert "within margins declared beforehand: SSIM 0.01." in more

@@ -11,9 +11,11 @@ import pytest
 from harmobench.interface import Design, Finished, Group, Role
 from harmobench.reports.citable import citable
 from harmobench.reports.comparisons import Case, Comparisons
-from harmobench.reports.findings import HARD, Findings, findings
-from harmobench.reports.formats import Table, to_csv, to_latex, to_markdown
+from harmobench.reports.findings import Findings, findings
+from harmobench.reports.formats import Table, to_csv, to_markdown
 from harmobench.reports.guards import caught
+from harmobench.reports.judging import HARD
+from harmobench.reports.latex import to_latex
 from harmobench.results import (
     AGGREGATE_COLUMNS,
     COMPARISON_COLUMNS,
@@ -321,7 +323,7 @@ def test_lost_contrast_and_a_lost_effect_catch_too(run: Finished) -> None:
         aggregates=table([*aggregates(), change], AGGREGATE_COLUMNS),
     )
     assert caught(changed)["blur-noise"] == ["lost contrast"]
-    assert caught(changed)["shuffle"] == ["effect size"]
+    assert caught(changed)["shuffle"] == ["effect size (GM)"]
     assert not any("caught by nothing" in s for s in findings(changed).uncaught)
 
 
@@ -507,8 +509,8 @@ def test_nobody_is_tied_where_nobody_could_differ(run: Finished) -> None:
     said = findings(changed)
     assert not any(line(said, "SSIM")[name].tied for name in said.methods)
     sentence = (
-        "Nobody is called tied for best on SSIM: contenders cannot reach significance against each "
-        "other at this n."
+        "On SSIM contenders cannot reach significance against each other at this n, so nothing is "
+        "said of who is not shown worse."
     )
     assert said.notes.count(sentence) == 1
     assert not any(sentence in note for note in findings(run).notes)
@@ -554,3 +556,61 @@ def test_contenders_are_held_to_the_standard_of_the_controls(run: Finished) -> N
         "RAVEL: sharpness 0.66 [0.65, 0.67] and noise 1.40 [1.10, 1.70].",
         "MISPEL: individuality 0.70 [0.60, 0.80].",
     )
+
+
+def test_a_declared_margin_reaches_the_verdict(run: Finished) -> None:
+    rows = [
+        row | {"p": 0.01} if (row["test"], row["method"]) == ("tost", "mispel") else row
+        for row in comparisons()
+    ]
+    rows.append(test_of(SSIM, "ravel", 0.03, 0.04, test="tost", statistic=0.5))
+    said = findings(replace(run, comparisons=table(rows, COMPARISON_COLUMNS)))
+    plus = "\N{PLUS-MINUS SIGN}"
+    own = line(said, "SSIM")
+    assert own["MISPEL"].word == f"better, yet equivalent within {plus}0.5"
+    assert own["MISPEL"].tone == ""
+    assert own["RAVEL"].word == f"equivalent within {plus}0.5"
+    assert own["RAVEL-CV"].word == "worse"
+    assert own["White Stripe"].word == "identical"
+    assert any(f"SSIM {plus}0.5." in note and "declared" in note for note in said.notes)
+    nobody = replace(run.design, margins={})
+    assert not any("Equivalent" in n for n in findings(replace(run, design=nobody)).notes)
+
+
+def test_of_two_truths_the_thresholded_one_judges(run: Finished) -> None:
+    whole, thresholded = (Case("volume_error", "hmrf", name, "native") for name in ("gm", "gm_p80"))
+    rows = [test_of(case, "ravel", -3.0, 0.001) for case in (whole, thresholded)]
+    rows += [guard_of(case, "shuffle", -1.0, "caught") for case in (whole, thresholded)]
+    changed = replace(run, comparisons=table([*comparisons(), *rows], COMPARISON_COLUMNS))
+    said = findings(changed)
+    names = [each.name for each in said.agreement if each.name.startswith("Volume error")]
+    assert names == ["Volume error against truth (HMRF), GM (p80)"]
+    assert sum("truth's voxels of at least .8 (p80)" in note for note in said.notes) == 1
+    assert not any("p80" in note for note in findings(run).notes)
+    assert caught(changed)["shuffle"] == ["Volume error against truth (GM (p80))"]
+    found = {each.id: each for each in citable(changed)}["HB-T9-truth-rigorous"]
+    place = [column.key for column in found.columns].index("structure")
+    assert {row[place].text for row in found.rows} == {"GM", "GM (p80)"}
+    alone = replace(run, comparisons=table([*comparisons(), rows[0]], COMPARISON_COLUMNS))
+    assert any("Volume error" in each.name for each in findings(alone).agreement)
+
+
+def test_what_caught_a_control_names_its_structures(run: Finished) -> None:
+    wm = replace(GM, structure="wm")
+    slopes = [number(case, "shuffle", "slope", 0.5, 0.4, 0.6, units="") for case in (GM, wm)]
+    bias = [guard_of(case, "shuffle", -1.0, "caught") for case in (GM, wm)]
+    changed = replace(
+        run,
+        comparisons=table([*comparisons(), *bias], COMPARISON_COLUMNS),
+        aggregates=table([*aggregates(), *slopes], AGGREGATE_COLUMNS),
+    )
+    assert caught(changed)["shuffle"] == ["slope (GM, WM)", "Volume bias (GM, WM)"]
+    other = [replace(case, tool="atropos") for case in (GM, wm)]
+    more = [guard_of(case, "shuffle", -1.0, "caught") for case in other]
+    several = replace(
+        changed, comparisons=table([*comparisons(), *bias, *more], COMPARISON_COLUMNS)
+    )
+    assert caught(several)["shuffle"] == [
+        "slope (HMRF GM, HMRF WM)",
+        "Volume bias (Atropos GM, Atropos WM, HMRF GM, HMRF WM)",
+    ]

@@ -18,6 +18,7 @@ import numpy as np
 
 from harmobench.apply.request import Request, listed
 from harmobench.atlas import BUILTIN, read_atlas
+from harmobench.cluster import connect
 from harmobench.cohort import Progress
 from harmobench.errors import HarmobenchError
 from harmobench.imaging.volume import read_voxels, without_spikes
@@ -25,7 +26,7 @@ from harmobench.job import Job
 from harmobench.place import atlas_digest
 from harmobench.plan import Plan, plan_final
 from harmobench.run import Watcher
-from harmobench.runner import Outcome, connect, execute, run_all
+from harmobench.runner import Outcome, execute, run_all
 from harmobench.store import Store, hash_file, link_folder, read_json, write_json
 from harmobench.task import Task
 from harmobench.tasks import do
@@ -164,7 +165,7 @@ def train(
         "no final model of these versions and parameters yet: training "
         f"{request.method} on {final.subjects} subjects"
     )
-    watcher.start(Plan(left), ())
+    watcher.start(Plan(left), (), request.home)
 
     def show(task: Task, outcome: Outcome) -> None:
         if outcome.status == "done":  # a failure is raised

@@ -63,7 +63,7 @@ def harmonize(request: Request, job: Job, final: Final, scans: Scans, watcher: W
                 for each in chains[scan]:
                     shutil.rmtree(store.path(each.key), ignore_errors=True)
 
-        watcher.start(Plan(tasks), ())
+        watcher.start(Plan(tasks), (), side)
         reasons = finish(side, job, tasks, request, ended)
         with suppress(OSError):  # a run folder that may only be read
             link_folder(side / "logs", request.home / "logs")

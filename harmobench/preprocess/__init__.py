@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from harmobench.atlas import Atlas, bring_atlas
 from harmobench.atlas_check import check_atlas
+from harmobench.cluster import announce, connect
 from harmobench.errors import AtlasError
 from harmobench.imaging.registration import shear_fault
 from harmobench.place import atlas_digest, read_atlas_source
@@ -23,7 +24,7 @@ from harmobench.preprocess.request import (
 )
 from harmobench.preprocess.steps import do, make_tasks
 from harmobench.run import Watcher, locked, make_folder, refuse_system_errors
-from harmobench.runner import connect, run_all
+from harmobench.runner import run_all
 from harmobench.store import Store
 from harmobench.task import Task
 
@@ -84,9 +85,10 @@ def _preprocess(
     store.sweep()
     atlas = bring_atlas(own, own.grid, folder / "atlas")
     tasks = make_tasks(scans, request.quality, atlas_digest(own))
-    watcher.say(_announcement(scans, request))
+    for note in (_announcement(scans, request), *announce(client)):
+        watcher.say(note)
     there = [key for key in tasks if store.has(key)]
-    watcher.start(Plan(tasks), there)
+    watcher.start(Plan(tasks), there, folder)
     left: dict[str, Task] = {key: task for key, task in tasks.items() if key not in there}
     failed = run_all(folder, do, left, client, watcher.task)
     made = publish(request, atlas, scans, tasks, failed)

@@ -112,7 +112,7 @@ class Calamiti(Method):
         authors="Zuo, L. and Dewey, B. E. and Liu, Y. and He, Y. and Newsome, S. D. and "
         "Mowry, E. M. and Resnick, S. M. and Prince, J. L. and Carass, A.",
         year=2021,
-        venue="NeuroImage",
+        venue="NeuroImage 243, 118569",
         doi="10.1016/j.neuroimage.2021.118569",
         key="zuo2021calamiti",
     )

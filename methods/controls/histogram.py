@@ -37,7 +37,7 @@ class Histogram(Method):
     needs: ClassVar[Needs] = Needs(folds=True, role="baseline")
     reference: ClassVar[Reference] = Reference(
         title="New variants of a method of MRI scale standardization",
-        authors="Nyul LG, Udupa JK, Zhang X",
+        authors="Nyúl LG, Udupa JK, Zhang X",
         year=2000,
         venue="IEEE Transactions on Medical Imaging 19(2), 143-150",
         doi="10.1109/42.836373",

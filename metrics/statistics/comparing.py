@@ -14,7 +14,7 @@ from harmobench.interface import CONTROLS, Design
 from harmobench.metrics.statistics.blocks import BASELINE
 from harmobench.metrics.statistics.cases import Case, contenders, is_contender, subject_values
 from harmobench.metrics.statistics.equivalence import tost
-from harmobench.metrics.statistics.foldlevel import Folds, by_fold
+from harmobench.metrics.statistics.foldlevel import EveryFold, by_fold
 from harmobench.metrics.statistics.guards import guard
 from harmobench.metrics.statistics.paired import Test, paired_t
 from harmobench.metrics.statistics.pairs import Cell, Pair, absence, pair_of, seed_of
@@ -31,7 +31,9 @@ def family_of(case: Case, method: str, design: Design) -> str:
     return f"{name}, {'controls' if design.methods.get(method) in CONTROLS else method}"
 
 
-def against_raw(case: Case, design: Design, folds: Folds, resamples: int) -> Iterator[Cell]:
+def against_raw(
+    case: Case, design: Design, folds: EveryFold, resamples: int
+) -> Iterator[Cell]:
     """Yield the tests of each of the case's own methods against RAW; none is adjusted yet."""
     methods = [m for m in case.blocks if m != BASELINE and m in case.fresh]
     pairs = {m: pair_of(case, m, BASELINE, design) for m in methods if not absence(case, m)}
@@ -54,7 +56,8 @@ def against_raw(case: Case, design: Design, folds: Folds, resamples: int) -> Ite
             elif test == "wilcoxon":
                 found = wilcoxon(pair.differences, t)
             elif test == "fold":
-                groups = by_fold(pair.subjects, pair.differences, folds)
+                own = folds.get((case.labels["repeat"], method), design.folds)
+                groups = by_fold(pair.subjects, pair.differences, own)
                 found = paired_t(np.array([group.mean() for group in groups]), pair.size)
             elif test == "tost":
                 margin = design.margins[case.labels["metric"]]

@@ -24,18 +24,20 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Folds = Mapping[str, int]  # test fold of each subject
+EveryFold = Mapping[tuple[int, str], Folds]  # by repeat and method
 
 
-def folds_of(scores: pd.DataFrame, design: Design) -> dict[int, dict[str, int]]:
-    """Test fold of each subject in each repeat, since every repeat splits anew.
+def folds_of(scores: pd.DataFrame, design: Design) -> dict[tuple[int, str], dict[str, int]]:
+    """Test fold of each subject by repeat and method.
 
-    Where the scores do not say, it is the design's fold.
+    Every repeat splits anew, and methods of runs that are compared may have been trained on other
+    folds. Where the scores do not say, it is the design's fold.
     """
-    found: dict[int, dict[str, int]] = {}
+    found: dict[tuple[int, str], dict[str, int]] = {}
     trained = scores[scores["method"].isin(design.trained) & (scores["fold"] >= 0)]
-    columns = trained[["repeat", "subject", "fold"]].drop_duplicates().to_dict("list")
-    for repeat, subject, fold in zip(*columns.values(), strict=True):
-        found.setdefault(repeat, dict(design.folds))[subject] = fold
+    columns = trained[["repeat", "method", "subject", "fold"]].drop_duplicates().to_dict("list")
+    for repeat, method, subject, fold in zip(*columns.values(), strict=True):
+        found.setdefault((repeat, method), dict(design.folds))[subject] = fold
     return found
 
 
@@ -99,7 +101,7 @@ def within_fold_icc(groups: Sequence[Array]) -> Correlation:
     return Correlation(value, low, high)
 
 
-def fold_cells(case: Case, design: Design, folds: Folds) -> Iterator[Cell]:
+def fold_cells(case: Case, design: Design, folds: EveryFold) -> Iterator[Cell]:
     """Yield how alike the differences to RAW are within test folds, of trained methods."""
     for method in case.blocks:
         if method not in design.trained or method not in case.fresh:
@@ -107,7 +109,8 @@ def fold_cells(case: Case, design: Design, folds: Folds) -> Iterator[Cell]:
         row = head_of(case, method, "within_fold_icc") | {"n": 0} | absence(case, method)
         if "status" not in row:
             pair = pair_of(case, method, BASELINE, design)
-            found = within_fold_icc(by_fold(pair.subjects, pair.differences, folds))
+            own = folds.get((case.labels["repeat"], method), design.folds)
+            found = within_fold_icc(by_fold(pair.subjects, pair.differences, own))
             row |= {"n": len(pair.subjects), "value": found.value, "reason": found.reason}
             row |= {"low": found.low, "high": found.high}
             row |= {"status": "undefined"} if found.value is None else {"interval": "F"}

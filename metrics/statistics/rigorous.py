@@ -84,7 +84,7 @@ class Rigorous:
         folds = folds_of(scores, design)
         rows: list[Cell] = [*rigorous_cells(scores, design)]
         for case in filter(by_subject, cases(scores, design)):
-            rows += fold_cells(case, design, folds.get(case.labels["repeat"], design.folds))
+            rows += fold_cells(case, design, folds)
             rows += rank_cells(case, design, self.resamples)
         return table([row | {"mode": self.mode} for row in rows], AGGREGATE_COLUMNS)
 
@@ -94,8 +94,7 @@ class Rigorous:
         folds = folds_of(scores, design)
         rows: list[Cell] = []
         for case in filter(by_subject, cases(scores, design)):
-            own = folds.get(case.labels["repeat"], design.folds)
-            rows += against_raw(case, design, own, self.resamples)
+            rows += against_raw(case, design, folds, self.resamples)
             rows += among_contenders(case, design, self.resamples, self.level)
         rows += self._adjust(rows, design)
         return table([row | {"mode": self.mode} for row in rows], COMPARISON_COLUMNS)

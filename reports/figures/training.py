@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harmobench.interface import Finished
-from harmobench.reports.figures.panels import WIDTH
-from harmobench.reports.style import GRID, LINES, PALETTE, new_figure, styled
+from harmobench.reports.figures.keys import above
+from harmobench.reports.figures.panels import WIDTH, short
+from harmobench.reports.figures.tools import need
+from harmobench.reports.style import GRID, LINES, PALETTE, finite, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 CLOCKS = ("step", "epoch", "iteration", "batch")
 PANELS = 12  # curves of one stage and quantity each
-SHOWN = 16  # characters of a fold's or a curve's name that a line of the legend holds
+FALLS = 100.0  # from the largest value to the smallest: above this an axis is logarithmic
 
 Rows = Sequence[Mapping[str, Any]]
 Points = dict[str, list[tuple[float, float]]]
@@ -35,9 +37,10 @@ def training_curves(run: Finished, method: str) -> Figure:
     }
     every = [row for rows in histories.values() for row in rows]
     panels = panels_of(every)[:PANELS]
-    columns = max(min(len(panels), 4), 1)
-    rows = max(-(-len(panels) // columns), 1)
-    figure = new_figure(WIDTH, 0.8 + 2.1 * rows)
+    need(run, panels, f"a training history of {method}")
+    columns = min(len(panels), 4)
+    rows = -(-len(panels) // columns)
+    figure = new_figure(WIDTH, 0.6 + 1.6 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     clock = next((c for c in CLOCKS for row in every if c in row), "row")
     styles: dict[str, str] = {}
@@ -45,9 +48,10 @@ def training_curves(run: Finished, method: str) -> Figure:
         for place, history in enumerate(histories.values()):
             curves = curves_of(history, stage, name)
             _draw(axes, curves, PALETTE[place % len(PALETTE)], styles)
-        axes.set_title(": ".join(filter(None, (stage, name.replace("_", " ")))))
+        axes.set_title(short(": ".join(filter(None, (stage, name.replace("_", " ")))), 26))
         axes.set_xlabel(clock)
         axes.grid(visible=True, color=GRID)
+        _scale(axes)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     _legend(figure, list(histories), styles)
@@ -100,6 +104,14 @@ def _draw(axes: Axes, curves: Points, color: str, styles: dict[str, str]) -> Non
         )
 
 
+def _scale(axes: Axes) -> None:
+    """Use a logarithmic axis where values fall by so much that their end would look like 0."""
+    drawn = [np.asarray(line.get_ydata(), dtype="float64") for line in axes.lines]
+    values = finite(np.concatenate(drawn)) if drawn else np.array([])
+    if len(values) and values.min() > 0 and values.max() > FALLS * values.min():
+        axes.set_yscale("log")
+
+
 def _legend(figure: Figure, folds: Sequence[int], styles: Mapping[str, str]) -> None:
     from matplotlib.lines import Line2D
 
@@ -114,10 +126,7 @@ def _legend(figure: Figure, folds: Sequence[int], styles: Mapping[str, str]) -> 
         ]
     elif len(styles) > len(LINES):
         handles.append(Line2D([], [], color="0.5", label=f"{len(styles)} candidates, a line each"))
-    if handles:
-        longest = max(len(str(handle.get_label())) for handle in handles)
-        columns = max(1, min(len(handles), 8 * SHOWN // max(longest, SHOWN)))
-        figure.legend(handles=handles, loc="outside upper center", ncols=columns)
+    above(figure, handles)
 
 
 def _number(value: object) -> bool:

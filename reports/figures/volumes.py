@@ -1,109 +1,154 @@
-"""Figures 7 to 10: tissue volumes and segmentations, a segmentation tool at a time."""
+"""Figures 7 and 8 of the paper: tissue volumes and their differences, a segmentation tool each."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harmobench.interface import Finished
+from harmobench.reports.figures.keys import above, keys
 from harmobench.reports.figures.panels import (
     SPREAD,
+    VIOLINS,
     WIDTH,
+    Spot,
+    abbreviated,
     absent,
     absolute_differences,
-    bars,
-    by_group,
     legend,
     pair_tick,
     places,
+    ring,
     rows_of,
-    short,
     ticks,
     violins,
 )
+from harmobench.reports.figures.similarity import AGAINST_RAW
+from harmobench.reports.figures.tools import tissues_of, tool_of
 from harmobench.reports.lookup import Lookup, Place, compared, scores, values_by
-from harmobench.reports.style import HATCHES, INK, PALETTE, label, new_figure, order, styled
+from harmobench.reports.outliers import FEWEST, Value, beyond
+from harmobench.reports.style import INK, label, new_figure, scanner_look, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TISSUES = ("gm", "wm")  # the paper's; the tables have CSF too
+LABELS = 9  # methods that can be named side by side
 
 
 @styled
-def volume_boxes(run: Finished, tool: str) -> Figure:
-    """Volumes over subjects, a box for each method and scanner (paper, Fig. 7)."""
+def volume_boxes(run: Finished, tool: str = "") -> Figure:
+    """Volumes over subjects, a box for each method and scanner (paper, Fig. 7).
+
+    `tool` is a segmenter that ran; the first of them where none is named.
+    """
+    tool = tool_of(run, "volume", tool)
     frame = scores(run, "volume", tool=tool)
     found = values_by(frame, ["structure", "method", "scanner"])
-    tissues, methods = _tissues(set(frame["structure"])), compared(run.design.methods)
-    figure = new_figure(WIDTH, 0.5 + 2.4 * len(tissues))
-    grid = figure.subplots(len(tissues), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, tissue in zip(grid, tissues, strict=True):
-        for i, scanner in enumerate(run.design.scanners):
-            data = [by_group(found, tissue, method, scanner) for method in methods]
-            offset = float(places(len(run.design.scanners))[i])
-            _boxes(axes, data, offset, i, len(run.design.scanners))
-        ticks(axes, [label(method) for method in methods])
+    tissues, scanners = tissues_of(frame["structure"]), run.design.scanners
+    rows = rows_of(compared(run.design.methods), len(scanners), VIOLINS, LABELS)
+    panels = [(tissue, row) for tissue in tissues for row in rows]
+    figure = new_figure(WIDTH, 0.55 + 1.75 * len(panels))
+    grid = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    _share(grid, len(rows))
+    spots: list[Spot] = []
+    for axes, (tissue, row) in zip(grid, panels, strict=True):
+        for i, scanner in enumerate(scanners):
+            data = [found.get((tissue, method, scanner), ()) for method in row]
+            spots += _boxes(axes, data, [label(m) for m in row], scanners, i)
+        ticks(axes, [label(method) for method in row], len(rows[0]))
         axes.set_ylabel(f"{label(tissue)} volume, ml")
-    _scanner_legend(figure, run.design.scanners)
+    ring(run, spots)
+    above(figure, _scanner_handles(scanners), keys(figure, {}))
     return figure
 
 
-def _boxes(axes: Axes, data: list[list[float]], offset: float, place: int, count: int) -> None:
-    colour = PALETTE[place % len(PALETTE)]
-    x = np.arange(len(data)) + offset
+def _share(grid: Any, size: int) -> None:
+    """Give all rows of a tissue one axis."""
+    for start in range(0, len(grid), size):
+        for axes in grid[start + 1 : start + size]:
+            axes.sharey(grid[start])
+
+
+def _boxes(
+    axes: Axes,
+    data: Sequence[Sequence[Value]],
+    names: Sequence[str],
+    scanners: Sequence[str],
+    place: int,
+) -> list[Spot]:
+    """Draw one scanner's boxes, of few subjects their values; return what is beyond the fences."""
+    colour, _, hatch, _ = scanner_look(place)
+    x = np.arange(len(data)) + float(places(len(scanners))[place])
     kept = [i for i, values in enumerate(data) if values]
     absent(axes, x[[i for i in range(len(data)) if i not in kept]])
     if not kept:
-        return
+        return []
+    width = SPREAD / len(scanners) * 0.8
+    full = [i for i in kept if len(data[i]) >= FEWEST]
+    if full:
+        _box(axes, [[y for _, y in data[i]] for i in full], x[full], width, (colour, hatch))
+    for i in set(kept) - set(full):
+        values = [y for _, y in data[i]]
+        axes.plot([x[i]] * len(values), values, "o", color=colour, markersize=2.4)
+        axes.hlines(np.median(values), x[i] - width / 2, x[i] + width / 2, color=INK, linewidth=1.1)
+    return [
+        Spot(axes, float(x[i]), y, far, who, f"{scanners[place]}, {names[i]}: {y:.3g} ml")
+        for i in kept
+        for who, y, far in beyond(data[i])
+    ]
+
+
+def _box(axes: Axes, values: list[list[float]], x: Any, width: float, look: Sequence[str]) -> None:
+    colour, hatch = look
+    thin = {"color": colour, "linewidth": 0.8}
+    dot = {"marker": "o", "markersize": 1.8, "markerfacecolor": colour, "markeredgecolor": colour}
     parts = axes.boxplot(
-        [data[i] for i in kept],
-        positions=x[kept],
-        widths=SPREAD / count * 0.85,
+        values,
+        positions=x,
+        widths=width,
         patch_artist=True,
         manage_ticks=False,
         medianprops={"color": INK, "linewidth": 1.2},
-        whiskerprops={"color": colour},
-        capprops={"color": colour},
-        flierprops={"marker": "o", "markersize": 2.5, "markeredgecolor": colour},
+        whiskerprops=thin,
+        capprops=thin,
+        flierprops=dot,
     )
     for box in parts["boxes"]:
-        hatch = HATCHES[(place // len(PALETTE)) % len(HATCHES)]
-        box.set(facecolor=f"{colour}88", edgecolor=colour, hatch=hatch)
+        box.set(facecolor=f"{colour}59", edgecolor=colour, hatch=hatch, linewidth=0.8)
 
 
-def _scanner_legend(figure: Figure, scanners: tuple[str, ...]) -> None:
+def _scanner_handles(scanners: Sequence[str]) -> list[object]:
     from matplotlib.patches import Patch
 
-    handles = [
-        Patch(
-            facecolor=f"{PALETTE[i % len(PALETTE)]}88",
-            edgecolor=PALETTE[i % len(PALETTE)],
-            hatch=HATCHES[(i // len(PALETTE)) % len(HATCHES)],
-            label=short(scanner),
-        )
-        for i, scanner in enumerate(scanners)
+    short = abbreviated(scanners, 24)
+    looks = [scanner_look(i) for i in range(len(scanners))]
+    return [
+        Patch(facecolor=f"{colour}59", edgecolor=colour, hatch=hatch, label=short[scanner])
+        for scanner, (colour, _, hatch, _) in zip(scanners, looks, strict=True)
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 8))
 
 
 @styled
-def difference_violins(run: Finished, tool: str) -> Figure:
-    """Absolute volume differences over subjects; * differs from RAW (paper, Fig. 8)."""
+def difference_violins(run: Finished, tool: str = "") -> Figure:
+    """Absolute volume differences over subjects; * differs from RAW (paper, Fig. 8).
+
+    `tool` is a segmenter that ran; the first of them where none is named.
+    """
+    tool = tool_of(run, "volume", tool)
     frame = scores(run, "volume", tool=tool)
     found = values_by(frame, ["structure", "method", "scanner"])
-    tissues, methods, lookup = (
-        _tissues(set(frame["structure"])),
-        compared(run.design.methods),
-        Lookup(run),
-    )
+    tissues, methods = tissues_of(frame["structure"]), compared(run.design.methods)
+    lookup, short = Lookup(run), abbreviated(run.design.scanners)
     space = str(frame["space"].iloc[0]) if len(frame) else ""
-    rows = rows_of(run.design.pairs, len(methods))
-    figure = new_figure(WIDTH, 0.5 + 2.4 * len(tissues) * len(rows))
-    grid = figure.subplots(len(tissues) * len(rows), 1, sharey=False, squeeze=False)[:, 0]
-    panels = [(tissue, list(row)) for tissue in tissues for row in rows]
+    rows = rows_of(run.design.pairs, len(methods), VIOLINS)
+    panels = [(tissue, row) for tissue in tissues for row in rows]
+    figure = new_figure(WIDTH, 0.55 + 1.8 * len(panels))
+    grid = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    _share(grid, len(rows))
+    spots: list[Spot] = []
     for axes, (tissue, row) in zip(grid, panels, strict=True):
         cases = [(i, pair, method) for i, pair in enumerate(row) for method in methods]
         values = {
@@ -117,54 +162,11 @@ def difference_violins(run: Finished, tool: str) -> Figure:
             for i, pair, method in cases
             if lookup.significant("volume", Place(tool, tissue, space, *pair), method)
         }
-        violins(axes, [pair_tick(pair) for pair in row], methods, values, marked)
-        axes.set_ylabel(f"{label(tissue)} |difference|, ml")
+        names = [pair_tick(pair, short) for pair in row]
+        spots += violins(axes, names, methods, values, marked, len(rows[0]), " ml")
+        axes.set_ylabel(f"{label(tissue)}, |difference|, ml")
+    for axes in grid:  # once all rows are drawn that share an axis
         axes.set_ylim(bottom=0)
-    legend(figure, methods)
+    ring(run, spots)
+    legend(figure, methods, AGAINST_RAW)
     return figure
-
-
-@styled
-def rmsd_bars(run: Finished, tool: str) -> Figure:
-    """RMSD of volumes by scanner pair, tissue and method (paper, Fig. 9)."""
-    return _pair_bars(run, tool, "volume", "rmsd", "RMSD, ml")
-
-
-@styled
-def dice_bars(run: Finished, tool: str) -> Figure:
-    """Mean Dice overlap with SD by scanner pair, tissue and method (paper, Fig. 10)."""
-    return _pair_bars(run, tool, "dice", "mean", "Dice", "sd")
-
-
-def _pair_bars(
-    run: Finished, tool: str, metric: str, aggregate: str, axis: str, spread: str = ""
-) -> Figure:
-    lookup, methods = Lookup(run), compared(run.design.methods)
-    known = [p for p in lookup.places(metric, aggregate) if p.tool == tool and p.reference_scanner]
-    tissues = _tissues({place.structure for place in known})
-    panels = [
-        (tissue, row)
-        for tissue in tissues
-        for row in rows_of([p for p in known if p.structure == tissue], len(methods))
-    ]
-    figure = new_figure(WIDTH, 0.5 + 2.1 * len(panels))
-    grid = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-    for axes, (tissue, row) in zip(grid, panels, strict=True):
-        values = {
-            (i, method): (
-                lookup.value(metric, aggregate, place, method),
-                lookup.value(metric, spread, place, method) if spread else None,
-            )
-            for i, place in enumerate(row)
-            for method in methods
-        }
-        names = [pair_tick((place.scanner, place.reference_scanner)) for place in row]
-        bars(axes, names, methods, values)
-        axes.set_ylabel(f"{label(tissue)} {axis}")
-    legend(figure, methods)
-    return figure
-
-
-def _tissues(found: set[str]) -> list[str]:
-    shown = [name for name in TISSUES if name in found]
-    return shown or order(sorted(found))

@@ -10,9 +10,16 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const down = head.getAttribute("aria-sort") === "ascending";
       heads.forEach(other => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const key = row => { const cell = row.cells[column]; return "value" in cell.dataset ? +cell.dataset.value : cell.textContent; };
-      const order = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : typeof a === "number" ? -1 : typeof b === "number" ? 1 : a.localeCompare(b, undefined, { numeric: true });
-      body.append(...[...body.rows].sort((a, b) => (down ? -1 : 1) * order(key(a), key(b))));
+      const number = row => { const cell = row.cells[column]; return "value" in cell.dataset ? +cell.dataset.value : NaN; };
+      const words = row => row.cells[column].textContent;
+      const turn = down ? -1 : 1;
+      const measured = [...body.rows].some(row => !Number.isNaN(number(row)));
+      body.append(...[...body.rows].sort((a, b) => {
+        const x = number(a), y = number(b);
+        if (!measured) return turn * words(a).localeCompare(words(b), undefined, { numeric: true });
+        if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);  // gaps stay last
+        return turn * (x - y);
+      }));
     });
   });
 }

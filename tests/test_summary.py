@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from harmobench.reports.findings import findings
+from harmobench.reports.outcomes import Outcome
+from harmobench.reports.summary import IMAGE, KEPT, REMOVED, Cell, summary
+
+SPEC = importlib.util.spec_from_file_location(
+    "synthetic_run", Path(__file__).with_name("synthetic_run.py")
+)
+assert SPEC is not None
+assert SPEC.loader is not None
+synthetic_run: Any = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(synthetic_run)
+finished = synthetic_run.finished
+TEN = tuple(f"{i:02d}" for i in range(10))
+
+
+def test_cell_is_bad_where_any_of_its_lines_is() -> None:
+    good, bad, none = Outcome("better", "good"), Outcome("worse", "bad"), Outcome("not shown")
+    assert Cell((("GM", good), ("WM", good))).tone == "good"
+    assert Cell((("GM", good), ("WM", bad))).tone == "bad"
+    assert Cell((("GM", good), ("WM", none))).tone == ""
+
+
+def test_cell_counts_words_that_differ() -> None:
+    cell = Cell((("GM", Outcome("better")), ("WM", Outcome("better")), ("CSF", Outcome("worse"))))
+    assert cell.words == "2 better, 1 worse"
+    assert Cell((("GM", Outcome("better")), ("WM", Outcome("better")))).words == "better"
+
+
+def test_structures_are_named_shortly() -> None:
+    outcome = Outcome("better")
+    cell = Cell((("GM", outcome), ("hippocampus", outcome)))
+    assert [short for _, short, _ in cell.parts] == ["GM", "hip."]
+    assert Cell((("brain", outcome),)).parts == []
+
+
+def test_every_line_of_the_verdict_is_in_the_summary(tmp_path: Path) -> None:
+    run = finished(tmp_path, subjects=TEN, controls=("blur",), pictures=False)
+    found = findings(run)
+    parts = dict(summary(run, found).parts)
+    assert list(parts) == [REMOVED, KEPT, IMAGE]
+    for title, lines in ((REMOVED, found.agreement), (KEPT, found.kept)):
+        criteria = [row.criterion for row in parts[title]]
+        assert criteria == list(dict.fromkeys(line.criterion for line in lines))
+        for line in lines:
+            row = next(row for row in parts[title] if row.criterion == line.criterion)
+            for cell, outcome in zip(row.cells, line.outcomes, strict=True):
+                told = outcome in [each for _, each in cell.outcomes]
+                assert told or outcome.word == "not measured"
+
+
+def test_single_numbers_have_intervals(tmp_path: Path) -> None:
+    run = finished(tmp_path, subjects=TEN, pictures=False)
+    rows = {row.criterion: row for _, rows in summary(run, findings(run)).parts for row in rows}
+    for name in ("SSIM", "Individuality", "Sharpness", "Noise"):
+        assert all("[" in cell.single for cell in rows[name].cells), name
+
+
+def test_failures_are_counted_for_each_method(tmp_path: Path) -> None:
+    run = finished(tmp_path, failed="mispel", pictures=False)
+    found = summary(run, findings(run))
+    failed = dict(zip(found.methods, found.failed, strict=True))
+    assert failed["MISPEL"] == len(run.failures) > 0
+    assert failed["RAVEL"] == 0
+
+
+def test_raw_alone_has_no_summary(tmp_path: Path) -> None:
+    run = finished(tmp_path, methods=("raw",), pictures=False)
+    assert summary(run, findings(run)).parts == ()
