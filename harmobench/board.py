@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from harmobench.pace import said
+from harmobench.plain import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -76,10 +77,10 @@ def _add(grid: Table, row: tuple[str, int, int, str], wide: bool) -> None:
 
     name, done, total, what = row
     bar = [ProgressBar(max(total, 1), done, width=BAR)] if wide else []
-    grid.add_row(Text(name), *bar, Text(f"{done}/{total}"), Text(what))
+    grid.add_row(Text(one_line(name)), *bar, Text(f"{done}/{total}"), Text(one_line(what)))
 
 
 def _note(grid: Table, name: str, what: str, wide: bool) -> None:
     from rich.text import Text
 
-    grid.add_row(Text(name), *([""] if wide else []), "", Text(what, style="dim"))
+    grid.add_row(Text(name), *([""] if wide else []), "", Text(one_line(what), style="dim"))

@@ -28,7 +28,9 @@ FILES = ("run.json", "cohort.csv", "shown.json")
 TABLES = ("scores", "aggregates", "comparisons", "costs", "failures", "warnings")
 FOLDERS = ("harmonized", "segmentations", "models", "store", "tables", "figures")
 # What comes and goes without a change in what the run claims.
-ASIDE = frozenset(("running", "logs", "apply", ".lock", NAME))
+PARTIAL = ".reports.partial"  # reports that are being written
+UNFINISHED = ".unfinished"  # there until tables are those of run.json
+ASIDE = frozenset(("running", "logs", "apply", ".lock", PARTIAL, UNFINISHED, NAME))
 LINE = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)", re.DOTALL)
 ESCAPES = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 UNESCAPED = {b"\\\\": b"\\", b"\\n": b"\n", b"\\r": b"\r"}

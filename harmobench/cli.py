@@ -39,6 +39,7 @@ Scheduler = Annotated[str | None, typer.Option(help="Address of a running Dask s
 def main() -> None:
     """Run the command line; every refusal ends with one message and status 2."""
     from harmobench.errors import HarmobenchError
+    from harmobench.plain import plain
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -48,10 +49,10 @@ def main() -> None:
         _add_plugin_commands()
         app()
     except HarmobenchError as error:
-        sys.stderr.write(f"harmobench: {error}\n")
+        sys.stderr.write(plain(f"harmobench: {error}\n"))
         sys.exit(REFUSED)
     except OSError as error:  # a full disk, a folder that vanished: what is finished stays
-        sys.stderr.write(f"harmobench: stopped: {error}\n")
+        sys.stderr.write(plain(f"harmobench: stopped: {error}\n"))
         sys.exit(STOPPED)
 
 
@@ -361,7 +362,7 @@ def report(
     """Write the report and the tables of a finished run again, from its folder alone."""
     from harmobench.run import report as rebuild
 
-    with watching(quiet) as watcher:
+    with interruptible("the report that was there is unchanged"), watching(quiet) as watcher:
         page = rebuild(folder, watcher.step)
     print(f"report: {page}")
 

@@ -8,7 +8,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harmobench.checksums import UNFINISHED
 from harmobench.cohort import TISSUES, Progress, bids_labels, derivatives_description
+from harmobench.damage import naming_damage
 from harmobench.errors import HarmobenchError
 from harmobench.imaging.mosaics import mosaic_file
 from harmobench.interface import Design, Finished, Reference
@@ -271,10 +273,20 @@ def finished(folder: Path) -> Finished:
     Raises
     ------
     HarmobenchError
-        The folder holds no finished run.
+        The folder holds no finished run, or one that is damaged.
     """
     if not (folder / "run.json").is_file():
         raise HarmobenchError(f"expected a run folder, found no run.json in {folder}")
+    if (folder / UNFINISHED).exists():  # its tables may be of other settings
+        raise HarmobenchError(
+            f"expected a finished run, found one in {folder} that did not end: wait where it is at "
+            "work, else give its command again with the same --out, it goes on where it stopped"
+        )
+    with naming_damage(folder):
+        return _finished(folder)
+
+
+def _finished(folder: Path) -> Finished:
     settings = read_json(folder / "run.json")
     job = job_from(settings)
     shown = read_json(folder / "shown.json") if (folder / "shown.json").is_file() else {}
@@ -289,19 +301,32 @@ def finished(folder: Path) -> Finished:
         failures=read_table(folder / "failures", FAILURE_COLUMNS),
         design=design_of(job),
         pictures={
-            (row["method"], row["subject"], row["scanner"]): store.path(row["key"]) / "slices.npz"
+            (row["method"], row["subject"], row["scanner"]): _stored(
+                store, row["key"], "slices.npz"
+            )
             for row in shown.get("pictures", [])
         },
         references=_references(job),
         histories={
-            (row["method"], row["fold"]): read_json(store.path(row["key"]) / "fit.json")["history"]
+            (row["method"], row["fold"]): read_json(_stored(store, row["key"], "fit.json"))[
+                "history"
+            ]
             for row in shown.get("fits", [])
         },
         mosaics={
-            (row["method"], row["subject"], row["scanner"]): store.path(row["key"]) / row["file"]
+            (row["method"], row["subject"], row["scanner"]): _stored(store, row["key"], row["file"])
             for row in shown.get("mosaics", [])
         },
     )
+
+
+def _stored(store: Store, key: str, file: str) -> Path:
+    """File of a task; never one outside the store, whatever shown.json says."""
+    if not key.isalnum() or Path(file).name != file:
+        raise HarmobenchError(
+            f"shown.json: expected a task and its file in {store.folder}, found '{key}', '{file}'"
+        )
+    return store.path(key) / file
 
 
 def write_shown(run: Run) -> None:
@@ -347,6 +372,7 @@ def _settings(settings: Mapping[str, Any], job: Job) -> dict[str, Any]:
             "scans": len(cohort),
             "complete": cohort.complete,
             "unmatched": list(cohort.unmatched),
+            "simulated": cohort.scans[0].values.get("simulated", ""),
         },
     }
 

@@ -506,7 +506,7 @@ class Finished:
     Attributes
     ----------
     folder
-        The run folder.
+        Where reports write: what they write there comes into the run folder when all is written.
     settings
         `run.json`: what was asked, with what, on what.
     scores, aggregates, comparisons, costs, failures
@@ -544,7 +544,7 @@ class Report(Protocol):
     """Turns a finished run into files; computes nothing."""
 
     def write(self, run: Finished, progress: Progress) -> Sequence[Path]:
-        """Write into the run folder and return what was written, the main file first."""
+        """Write into `run.folder` and return what was written, the main file first."""
         ...
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from harmobench.base import Method
 from harmobench.errors import PluginError
 from harmobench.interface import CONTROLS, Needs, Piecewise
-from harmobench.registry import Plugin, build, find
+from harmobench.registry import KINDS, Plugin, build, find, plugins
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,33 @@ class Part:
         return replace(self, parameters={**self.parameters, **self.pieces[number]}, pieces=())
 
     def build(self) -> Any:
-        """Construct the plugin with its parameters."""
+        """Construct the plugin with its parameters; nothing is imported that is not installed."""
+        _refuse_foreign(self)
         plugin = Plugin(self.name, "methods", self.target, self.distribution)
         return build(plugin, self.parameters, preset="")
+
+
+def _refuse_foreign(part: Part) -> None:
+    """Refuse a class that is no installed plugin: a run folder that names it may be anyone's.
+
+    Raises
+    ------
+    PluginError
+        No installed plugin has this class.
+    """
+    if part.target in _targets():
+        return
+    _targets.cache_clear()  # it may have been installed meanwhile
+    if part.target not in _targets():
+        raise PluginError(
+            f"expected an installed plugin for '{part.name}', found {part.target}, which is none: "
+            f"install what brings it ({part.distribution})"
+        )
+
+
+@lru_cache(maxsize=1)
+def _targets() -> frozenset[str]:
+    return frozenset(p.target for kind in KINDS for p in plugins(kind).values())
 
 
 def plugin_part(plugin: Plugin, parameters: Mapping[str, Any], preset: str) -> Part:

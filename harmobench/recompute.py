@@ -64,7 +64,8 @@ def unlike(job: Job) -> str:
         if job.environment.get(name) != here.get(name):
             then, now = job.environment.get(name, "none"), here.get(name, "none")
             return f"it was made with {name} {then}, {now} is installed"
-    parts = ((kind, part) for kind in KINDS for part in getattr(job, kind) if part.digest)
+    parts = ((kind, part) for kind in KINDS for part in getattr(job, kind))
+    parts = ((kind, part) for kind, part in parts if kind != "methods" or not part.images)
     return next((text for kind, part in parts if (text := _unlike(kind, part))), "")
 
 

@@ -68,7 +68,7 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
             f"tables, figures and the verdict are of the first of {options.repeats} repeats; "
             "HB-T9-seeds says how much repeats differ, and comparisons.csv has them all"
         )
-    if options.preset == "quick":
+    if options.preset == "quick" and {"mispel", "calamiti"} & {part.name for part in methods}:
         notes.append(
             "preset quick trains the networks for a small fixed number of steps: it shows that all "
             "works here, not what MISPEL or CALAMITI can do; judge them with --preset default"

@@ -6,21 +6,23 @@ import fcntl
 import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from harmobench import checksums
 from harmobench.cluster import announce, connect
 from harmobench.cohort import Progress
 from harmobench.crate import write_crate
+from harmobench.damage import naming_damage
 from harmobench.errors import HarmobenchError, SettingsError
 from harmobench.finish import Run, finished, publish, write_reports, write_results, write_shown
 from harmobench.job import Job, Options
 from harmobench.plan import Plan, make_plan
 from harmobench.resolve import resolve
 from harmobench.runner import LOST, Outcome, run_tasks
+from harmobench.staging import aside, put_in_place
 from harmobench.store import Store, write_json, write_text
 from harmobench.task import Task
 from harmobench.tasks import do
@@ -88,6 +90,7 @@ def _run(options: Options, job: Job, plan: Plan, client: Any, watcher: Watcher) 
     store = Store(folder / "store")
     store.sweep()
     (folder / checksums.NAME).unlink(missing_ok=True)  # it is there where the run is finished
+    write_text(folder / checksums.UNFINISHED, f"{job.run_id}\n")  # tables of an earlier run stay
     write_json(folder / "run.json", job.to_json())
     write_text(folder / "cohort.csv", _manifest(job))
     for note in [*job.notes, *announce(client)]:
@@ -104,6 +107,7 @@ def _run(options: Options, job: Job, plan: Plan, client: Any, watcher: Watcher) 
     watcher.step(1, 2, "images and models")
     publish(executed)
     write_shown(executed)
+    (folder / checksums.UNFINISHED).unlink(missing_ok=True)
     page, written = _write_reports(folder, watcher.step)
     checksums.write(folder, written, watcher.step)
     bad = int((scores["status"] == "failed").sum()) or len(failed)  # an image without any score
@@ -113,9 +117,12 @@ def _run(options: Options, job: Job, plan: Plan, client: Any, watcher: Watcher) 
 def _write_reports(folder: Path, progress: Progress) -> tuple[Path, list[Path]]:
     """Write reports and the crate; return the page to open, and all files written."""
     run = finished(folder)
-    reports = write_reports(run, progress)
-    crate = write_crate(run)
-    return reports[-1][0], [*(path for files in reports for path in files), crate]
+    with aside(folder) as partial:
+        page = write_reports(replace(run, folder=partial), progress)[-1][0]
+        written = put_in_place(partial, folder)
+    if page.is_relative_to(partial):  # else a report wrote elsewhere
+        page = folder / page.relative_to(partial)
+    return page, [*written, write_crate(run)]
 
 
 def _counting(
@@ -220,7 +227,7 @@ def locked(folder: Path) -> Iterator[None]:
     SettingsError
         Another process holds it.
     """
-    with (folder / ".lock").open("a+") as lock:
+    with _lock_file(folder) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -233,6 +240,15 @@ def locked(folder: Path) -> Iterator[None]:
         lock.write(f"process {os.getpid()} on {os.uname().nodename}\n")
         lock.flush()
         yield
+
+
+def _lock_file(folder: Path) -> TextIO:
+    try:
+        return (folder / ".lock").open("a+", encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise SettingsError(
+            f"expected a run folder that can be written, found {folder}: {error.strerror}"
+        ) from error
 
 
 def _manifest(job: Job) -> str:
@@ -252,15 +268,20 @@ def _manifest(job: Job) -> str:
 def report(folder: Path, progress: Progress) -> Path:
     """Write the reports of a finished run again, from its folder alone.
 
-    Of the run's checksums, only those of the files written here are renewed.
+    Of the run's checksums, only those of the files written here are renewed. Where it is stopped,
+    the reports that were there stay.
 
     Raises
     ------
     HarmobenchError
-        The folder holds no finished run.
+        The folder holds no finished run, a damaged one, or one at work.
     """
     if not folder.is_dir():
         raise HarmobenchError(f"expected a run folder, found none at {folder}")
-    page, written = _write_reports(folder.absolute(), progress)
-    checksums.renew(folder, written, progress)
+    if not (folder / "run.json").is_file():
+        raise HarmobenchError(f"expected a run folder, found no run.json in {folder}")
+    folder = folder.absolute()
+    with locked(folder), naming_damage(folder):
+        page, written = _write_reports(folder, progress)
+        checksums.renew(folder, written, progress)
     return page

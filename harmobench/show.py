@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from harmobench.board import Step, board
 from harmobench.course import WORDS, Course
 from harmobench.pace import said
+from harmobench.plain import one_line, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +31,8 @@ REFRESHES = 2  # of the live view a second
 def news(task: Task, outcome: Outcome) -> list[str]:
     """Lines that must be read: what failed, and what a plugin warned of."""
     failed = [f"failed: {task.label}: {outcome.reason}"] if outcome.status == "failed" else []
-    return failed + [f"warning: {task.label}: {text}" for text in outcome.warnings]
+    warned = [f"warning: {task.label}: {text}" for text in outcome.warnings]
+    return [plain(text) for text in [*failed, *warned]]
 
 
 def watcher(quiet: bool) -> Quiet:
@@ -97,7 +99,7 @@ class Lines(Quiet):
         """Print where work in this process stands, if it takes long."""
         if self.clock() - self.stepped >= STEP_SECONDS:
             self.stepped = self.clock()
-            self.say(f"{done} of {total}: {what}")
+            self.say(f"{done} of {total}: {one_line(what)}")
 
     def start(self, plan: Plan, finished: Collection[str], folder: Path) -> None:
         """Take in a plan."""

@@ -17,6 +17,7 @@ from harmobench.cohort import Progress
 from harmobench.errors import AtlasError, HarmobenchError
 from harmobench.job import Job, job_from
 from harmobench.place import atlas_digest, read_atlas_source
+from harmobench.plain import one_line
 from harmobench.recompute import recompute, unlike
 
 SHOWN = 10  # files that a note names
@@ -58,7 +59,7 @@ class Verdict:
                 f"{run} is what it claims: {self.files} files, {self.inputs} inputs "
                 f"({checksums.NAME}: {short(self.digest)})"
             )
-        return [_printable(text) for text in [*texts, last]]
+        return [one_line(text) for text in [*texts, last]]
 
 
 def verify(folder: Path, progress: Progress) -> Verdict:
@@ -240,8 +241,3 @@ def _counted(names: list[str], what: str) -> str:
 def _few(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
-
-
-def _printable(text: str) -> str:
-    """Keep a file's name from making two lines of one, or from moving the cursor."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

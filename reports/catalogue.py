@@ -70,7 +70,7 @@ def sections(run: Finished) -> list[Section]:
             "components",
             "Removed and kept",
             "Removing the scanner is easy, and so is keeping the subjects; a method has to do "
-            "both. There is no overall score.",
+            f"both. There is no overall score. {plots.unaffected(run)}".rstrip(),
             (
                 (plots.pareto(run), ("HB-T9", "HB-T9-details", "HB-T9-limits")),
                 ((), ("HB-T9-seeds",)),

@@ -32,7 +32,9 @@ def cite(
 
     RUN/references.bib has the same entries.
     """
+    from harmobench.damage import naming_damage
     from harmobench.finish import finished
+    from harmobench.plain import plain
     from harmobench.reports.bibtex import references_bib
 
     if format not in FORMATS:
@@ -40,13 +42,15 @@ def cite(
     if not folder.is_dir():
         raise SettingsError(f"expected a run folder, found none at {folder}")
     run = finished(folder)
-    bib = references_bib(run)
+    with naming_damage(folder):
+        bib = references_bib(run)
+        # long lines: they are there to copy
+        texts = paragraphs(run) if format != "bibtex" else []
     if out is not None:
         write_new(out, bib)
-    texts = paragraphs(run) if format != "bibtex" else []  # long lines: they are there to copy
     if out is None and format != "text":
         texts.append(bib.rstrip("\n"))
-    print("\n\n".join(texts) if texts else f"written: {out}")
+    print(plain("\n\n".join(texts)) if texts else f"written: {out}")
     if out is not None and texts:
         sys.stderr.write(f"written: {out}\n")
 

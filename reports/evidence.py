@@ -152,7 +152,8 @@ def circularity(run: Finished) -> Iterator[str]:
         yield f"{joined(target)} mapped onto {run.settings['target']}, whose own scans count too."
     trained = [label(name) for name in ranked if name in design.trained]
     if trained:
-        yield f"{joined(trained)} were judged on subjects that their models had not seen."
+        were = "was" if len(trained) == 1 else "were"
+        yield f"{joined(trained)} {were} judged on subjects that no model of theirs had seen."
     seen = [
         label(name)
         for name in ranked
@@ -161,4 +162,4 @@ def circularity(run: Finished) -> Iterator[str]:
         and parts.get(name, {}).get("individual") is False
     ]
     if seen:
-        yield f"{joined(seen)} saw all scans at once, those that they are judged on among them."
+        yield f"{joined(seen)} saw all scans at once, the ones to judge by among them."

@@ -38,6 +38,7 @@ Reader = Callable[[str], Cell]
 GUARDS = ("slice_consistency", "sharpness", "noise", "identifiability", "individuality")
 TISSUES = ("gm", "wm")
 MUST_BE_CAUGHT = ("degenerate", "degradation")
+EXACT = 1e-6  # an interval of a ratio that is this near to 1 is rounding
 LOST = "contrast_lost"  # what the reason of an undefined score starts with
 # the method's own loss: "contrast_lost: RAW has ..." says that RAW itself had none to lose
 OWN_LOSS = rf"{LOST}: (?!RAW\b)"
@@ -227,7 +228,7 @@ def off_by(run: Finished, method: str) -> Iterator[str]:
             number = lookup.number(metric, aggregate, place, method)
             if number is None or number.value is None or number.low is None:
                 continue
-            noisy = metric == "noise" and number.low > 1
+            noisy = metric == "noise" and number.low > 1 + EXACT
             if _below(number, 1) or noisy:
                 numbers = [rounded(x, 2) for x in (number.low, number.high) if x is not None]
                 yield f"{label(metric)} {rounded(number.value, 2)} [{', '.join(numbers)}]"
@@ -285,7 +286,7 @@ def lost_contrast(run: Finished, method: str, metric: str = "") -> bool:
 
 
 def _below(number: Number | None, limit: float) -> bool:
-    return number is not None and number.high is not None and number.high < limit
+    return number is not None and number.high is not None and number.high < limit - EXACT
 
 
 def loses_effect(lookup: Lookup, metric: str, place: Place, method: str) -> bool:

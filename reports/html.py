@@ -141,6 +141,8 @@ def render(
     found = findings(run)
     overview, sections = _overview(sections)
     sides = side_by_side(run)
+    summed = summary(run, found)
+    rows = [row for _, part in summed.parts for row in part]
     return environment.get_template(TEMPLATE).render(
         run=run,
         design=run.design,
@@ -154,7 +156,9 @@ def render(
         placed=placed,
         gallery=gallery,
         findings=found,
-        summary=summary(run, found),
+        summary=summed,
+        powerless=any("n too small" in cell.words for row in rows for cell in row.cells),
+        simulated=words.simulated(run),
         verdict=verdict(run),
         sides=sides,
         tally=tally(sides),

@@ -37,7 +37,16 @@ class Judge:
         own = self._with_margin(own, method)
         if undeclared(self.run.design, method) and row is not None and row.differs:
             own = replace(own, word=f"{own.word}, own family", tone="")
-        return replace(own, tied=method in self._tied, short=self.difference(method))
+        # where nothing could be shown, not to be shown worse is no merit
+        tied = own.tone == "good" and method in self._tied
+        return replace(own, tied=tied, short=self.difference(method), lean=self._lean(row))
+
+    def _lean(self, row: Compared | None) -> int:
+        """1 where the difference is towards better, -1 towards worse, shown or not."""
+        if row is None or row.estimate is None or row.identical or not self.better:
+            return 0
+        way = row.estimate * self.better
+        return (way > 0) - (way < 0)
 
     def direction(self, method: str) -> int:
         """1 where significantly better, -1 where worse, 0 where neither was shown."""

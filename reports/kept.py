@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from harmobench.interface import Finished
 from harmobench.reports.comparisons import Case, Comparisons
 from harmobench.reports.formats import rounded
-from harmobench.reports.guards import loses_effect
+from harmobench.reports.guards import EXACT, loses_effect
 from harmobench.reports.lookup import Lookup, Number
 from harmobench.reports.outcomes import Line, Outcome
 from harmobench.reports.rows import REGISTRATION, place
@@ -83,9 +83,9 @@ def _ratio(number: Number | None) -> Outcome:
     detail = _interval(number)
     if number.low is None or number.high is None:
         return _judged("no interval", detail)
-    if number.high < 1:
+    if number.high < 1 - EXACT:
         return _judged("below RAW's", detail, "bad")
-    return _judged("above RAW's" if number.low > 1 else "no loss shown", detail)
+    return _judged("above RAW's" if number.low > 1 + EXACT else "no loss shown", detail)
 
 
 def _change(run: Finished, lookup: Lookup, case: Case, method: str) -> Outcome:

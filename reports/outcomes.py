@@ -10,7 +10,7 @@ class Outcome:
     """One cell of the verdict: a word, a tone ("good", "bad" or ""), and the number behind it.
 
     `tied` says that no other contender is significantly better; `short` is the number with its
-    interval.
+    interval; `lean` is 1 where it is towards better, -1 towards worse, whether shown or not.
     """
 
     word: str
@@ -18,6 +18,7 @@ class Outcome:
     detail: str = ""
     tied: bool = False
     short: str = ""
+    lean: int = 0
 
 
 @dataclass(frozen=True)

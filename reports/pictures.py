@@ -155,7 +155,9 @@ class Gallery:
     def _mosaic(self, key: Key) -> bytes:
         made: Path | None = self.run.mosaics.get(key)
         if made is not None and made.is_file():
-            return made.read_bytes()
+            content = made.read_bytes()
+            if whole(content):  # a broken one would leave a hole in the page
+                return content
         return mosaic(self.picture(*key), *self.windows[key[0]])
 
     @cached_property
@@ -203,6 +205,12 @@ class Gallery:
             if all(of + where) and row["task"] in ("image", "fit", "piece", "picture"):
                 return str(row["reason"])
         return ""
+
+
+def whole(content: bytes) -> bool:
+    """Whether bytes are a WebP picture that nothing is missing of, as its head says."""
+    size = int.from_bytes(content[4:8], "little") + 8
+    return content[:4] == b"RIFF" and content[8:12] == b"WEBP" and len(content) == size
 
 
 def resized(content: bytes, scale: float) -> bytes:

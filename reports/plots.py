@@ -13,8 +13,8 @@ from harmobench.interface import Finished
 from harmobench.reports import alts, figures
 from harmobench.reports.figures.panels import MANY
 from harmobench.reports.figures.tools import TISSUES, tissues_of
-from harmobench.reports.lookup import measured, scores
-from harmobench.reports.shares import tools
+from harmobench.reports.lookup import RIGOROUS, Lookup, measured, scores
+from harmobench.reports.shares import cases_of, relative, tools
 from harmobench.reports.style import label
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def effects(run: Finished) -> tuple[Plot, ...]:
 
 
 def pareto(run: Finished) -> tuple[Plot, ...]:
-    """Return HB-F13 of each tool."""
+    """Return HB-F13 of each tool by which RAW has an effect of scanners: the rest is of it."""
     return tuple(
         Plot(
             f"pareto-{safe(tool)}",
@@ -202,7 +202,19 @@ def pareto(run: Finished) -> tuple[Plot, ...]:
             lambda tool=tool: figures.pareto(run, tool),  # type: ignore[misc]
         )
         for tool in tools(run)
+        if _affected(run, tool)
     )
+
+
+def unaffected(run: Finished) -> str:
+    """Say which tools have no HB-F13, and why."""
+    named = " and ".join(label(tool) for tool in tools(run) if not _affected(run, tool))
+    return f"By {named} no scanner effect was found in RAW: HB-F13 has none to draw." * bool(named)
+
+
+def _affected(run: Finished, tool: str) -> bool:
+    lookup = Lookup(run, RIGOROUS)
+    return any(relative(lookup, case, "scanner") for case in cases_of(lookup, tool))
 
 
 def guards(run: Finished) -> tuple[Plot, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harmobench.interface import Finished
 from harmobench.reports.findings import Findings
 from harmobench.reports.formats import rounded
-from harmobench.reports.guards import lost_contrast
+from harmobench.reports.guards import EXACT, lost_contrast
 from harmobench.reports.lookup import RIGOROUS, Lookup, Place, compared
 from harmobench.reports.outcomes import Line, Outcome
 from harmobench.reports.style import label
@@ -41,8 +41,14 @@ class Cell:
 
     @property
     def tied(self) -> bool:
-        """Whether the method is tied for best on every line, and not worse than RAW on any."""
-        return self.tone != "bad" and all(outcome.tied for _, outcome in self.outcomes)
+        """Whether it is better than RAW on every line, and not shown worse than another method."""
+        return all(outcome.tied for _, outcome in self.outcomes)
+
+    @property
+    def reason(self) -> str:
+        """Why nothing was measured, where that is said."""
+        first = self.outcomes[0][1]
+        return first.detail if first.word == NOT_MEASURED else ""
 
     @property
     def single(self) -> str:
@@ -87,7 +93,7 @@ def summary(run: Finished, found: Findings) -> Summary:
     parts = (
         (REMOVED, tuple(_rows(found.agreement))),
         (KEPT, tuple(_rows(found.kept))),
-        (IMAGE, tuple(_guards(run, methods))),
+        (IMAGE, (*_guards(run, methods), *_rows(found.limits, "Slice consistency"))),
     )
     failures = run.failures["method"].value_counts()
     return Summary(
@@ -97,8 +103,10 @@ def summary(run: Finished, found: Findings) -> Summary:
     )
 
 
-def _rows(lines: Sequence[Line]) -> Iterator[Row]:
+def _rows(lines: Sequence[Line], only: str = "") -> Iterator[Row]:
     for criterion in dict.fromkeys(line.criterion for line in lines):
+        if only not in criterion:
+            continue
         same = [line for line in lines if line.criterion == criterion]
         names = [line.name.removeprefix(criterion).removeprefix(", ") for line in same]
         cells = (
@@ -136,9 +144,12 @@ def _ratio(run: Finished, lookup: Lookup, metric: str, place: Place, method: str
         return Outcome(number.status.replace("_", " ") if number else NOT_MEASURED)
     if number.low is None or number.high is None:
         return Outcome("no interval", short=rounded(number.value, 2))
-    short = f"{rounded(number.value, 2)} [{rounded(number.low, 2)}, {rounded(number.high, 2)}]"
-    if number.high < 1:
+    limits = (number.low, number.high)
+    digits = 3 if any(rounded(x, 2) == "1.00" and abs(x - 1) > EXACT for x in limits) else 2
+    low, high = (rounded(x, digits) for x in limits)  # no "1.00" where it ends before 1
+    short = f"{rounded(number.value, digits)} [{low}, {high}]"
+    if number.high < 1 - EXACT:
         return Outcome("below RAW's", "bad" if metric == "sharpness" else "", short=short)
-    if number.low > 1:
+    if number.low > 1 + EXACT:
         return Outcome("above RAW's", "bad" if metric == "noise" else "", short=short)
-    return Outcome("like RAW's", short=short)
+    return Outcome("no change shown", short=short)

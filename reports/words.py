@@ -35,7 +35,7 @@ STATISTICS = {
         "with RAW over subjects by sign-flip tests (exact to 20 subjects), with 95% t intervals of "
         "the mean difference; p were adjusted by Holm's method within families of one metric and "
         "tool and by Benjamini and Bogomolov's over families. Contenders were compared with each "
-        "other by max-|t| sign-flip tests over all pairs. Controls were families of their own."
+        "other by max-|t| sign-flip tests over all pairs."
     ),
     PAPER: (
         "Beside that, each method was compared with RAW as in the MISPEL paper: by paired t-tests "
@@ -107,17 +107,29 @@ def methods_text(run: Finished, mark: Callable[[Sequence[Entry]], str] = numbere
     return [text for text in [*paragraphs, _statistics(run)] if text]
 
 
+def simulated(run: Finished) -> str:
+    """Return what simulated the cohort, as its manifest says; empty where nothing did."""
+    cohort = run.settings.get("cohort")
+    return str(cohort.get("simulated") or "") if isinstance(cohort, Mapping) else ""
+
+
 def _cohort(run: Finished, cite: Any) -> str:
     design, atlas = run.design, run.settings.get("atlas")
     text = (
         f"{len(design.subjects)} subjects were scanned on {len(design.scanners)} scanners "
         f"({', '.join(design.scanners)})."
     )
+    origin = simulated(run)
+    if origin:
+        text = (
+            f"{len(design.subjects)} subjects and their scans on {len(design.scanners)} scanners "
+            f"({', '.join(design.scanners)}) were simulated ({origin})."
+        )
     if isinstance(atlas, Mapping) and atlas.get("name"):
         space = str(atlas.get("space") or "").replace(f", {ELLIPSOIDS}", "")
         space = f" (space: {space})" if space else ""
         name = cite("atlas", str(atlas["name"]))
-        text += f" Tissue labels and brain mask came from the atlas {name}{space}"
+        text += f" Tissue labels came from the atlas {name}{space}"
         drawn = "; its regions are ellipsoids drawn about where each structure lies"
         text += f"{drawn}." if drawn_regions(run) else "."
     if design.group is not None:
@@ -132,11 +144,17 @@ def _methods(run: Finished, cite: Any) -> str:
     tool = f"harmobench {version}" if version else "harmobench"
     text = f"{tool} compared {joined(names)}"
     preset = run.settings.get("preset")
-    text += f", with the preset '{preset}'." if preset else "."
+    text += f", with the preset '{preset}'" if preset else ""
+    if preset == "quick" and {"mispel", "calamiti"} & set(run.design.methods):
+        text += " (few training steps: its networks show that all works, not what they can do)"
+    text += "."
+    if run.design.saw_group:
+        saw = [label(name) for name in run.design.methods if name in run.design.saw_group]
+        text += f" {joined(saw)} {'was' if len(saw) == 1 else 'were'} given the clinical group."
     aside = [_control(run, name, cite) for name in controls(run.design.methods)]
     if aside:
         ran = "A control" if len(aside) == 1 else f"{len(aside)} controls"
-        text += f" {ran} ran beside, to test the metrics, and never ranked: {'; '.join(aside)}."
+        text += f" {ran} ran beside to test the metrics, and were not ranked: {'; '.join(aside)}."
     return text
 
 
@@ -195,6 +213,8 @@ def _tool(run: Finished, kind: str, name: str, cite: Any) -> str:
 def _statistics(run: Finished) -> str:
     found = set(run.comparisons["mode"])
     said = [text for mode, text in STATISTICS.items() if mode in found]
+    if controls(run.design.methods) and RIGOROUS in found:
+        said.append("Controls were families of their own.")
     tested = run.comparisons.loc[run.comparisons["test"] == "tost", "metric"]
     margins = [name for name in run.design.margins if name in set(tested)]
     if margins:

@@ -226,6 +226,21 @@ def test_a_run_without_mosaics_gets_them_from_its_pictures(run: Finished) -> Non
     assert Gallery(replace(run, mosaics={})).mosaic(*key) == Gallery(run).mosaic(*key) != ""
 
 
+@pytest.mark.parametrize("damage", ["empty", "half", "other"])
+def test_a_broken_mosaic_is_made_again_from_its_picture(
+    damage: str, run: Finished, tmp_path: Path
+) -> None:
+    key = min(run.mosaics)
+    good = run.mosaics[key].read_bytes()
+    broken = {"empty": b"", "half": good[: len(good) // 2], "other": b"\x89PNG" * 99}[damage]
+    path = tmp_path / "broken.webp"
+    path.write_bytes(broken)
+    again = Gallery(replace(run, mosaics={**run.mosaics, key: path})).mosaic(*key)
+    assert pictures.whole(base64.b64decode(again.partition(",")[2]))
+    assert pictures.whole(good)
+    assert not pictures.whole(broken)
+
+
 def test_a_run_of_an_earlier_version_is_shown_without_a_viewer(
     run: Finished, tmp_path: Path
 ) -> None:

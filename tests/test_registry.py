@@ -84,7 +84,7 @@ def test_an_unknown_name_proposes_the_nearest() -> None:
         find("methods", "whitestrip")
     with pytest.raises(PluginError, match=r"found 'xyzzy'$"):
         find("methods", "xyzzy")
-    with pytest.raises(PluginError, match=r"one of the installed commands \(power\)"):
+    with pytest.raises(PluginError, match=r"one of the installed commands \(.*power.*\)"):
         find("commands", "apply")
     with pytest.raises(PluginError, match=r"expected one of methods, .*found 'method'"):
         plugins("method")

@@ -279,7 +279,7 @@ def test_references_are_numbered_once(tmp_path: Path) -> None:
     assert "sign-flip tests" in text
     assert "as in the MISPEL paper" in text
     controlled = " ".join(methods_text(finished(tmp_path, ("raw",), controls=("oracle", "blur"))))
-    assert "2 controls ran beside, to test the metrics, and never ranked" in controlled
+    assert "2 controls ran beside to test the metrics, and were not ranked" in controlled
     assert "oracle [2], " in controlled
     assert "blur [3], " in controlled
 

@@ -383,6 +383,17 @@ def connected(tmp_path: Path, how: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.parametrize("width", [20, 59, 60, 200])
+def test_names_do_not_move_the_cursor(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, height=5, force_terminal=True)
+    console.print(board(None, Step(1, 2, "sub\x1b[2J\u202e\n01"), (width, 5)))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "\x1b[2J" not in shown
+    assert "\u202e" not in shown
+    assert shown.count("\n") == 1
+
+
 def test_the_dashboard_is_on_this_machine_alone(tmp_path: Path) -> None:
     pytest.importorskip("bokeh")
     with socket.socket() as taken:  # as another run beside this one has it

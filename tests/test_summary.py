@@ -72,3 +72,18 @@ def test_failures_are_counted_for_each_method(tmp_path: Path) -> None:
 def test_raw_alone_has_no_summary(tmp_path: Path) -> None:
     run = finished(tmp_path, methods=("raw",), pictures=False)
     assert summary(run, findings(run)).parts == ()
+
+
+def test_rounding_is_no_gain_and_no_loss(tmp_path: Path) -> None:
+    run = finished(tmp_path, ("raw", "whitestripe"), subjects=TEN, pictures=False)
+    frame = run.aggregates
+    own = frame["metric"].isin(("individuality", "sharpness", "noise"))
+    own &= (frame["mode"] == "rigorous") & (frame["method"] == "whitestripe")
+    own &= frame["scanner"] == ""
+    for shift in (1e-8, -1e-8):
+        frame.loc[own, ["value", "low", "high"]] = 1 + shift
+        parts = summary(run, findings(run)).parts
+        rows = {row.criterion: row.cells[0] for _, rows in parts for row in rows}
+        assert rows["Individuality"].words == "no loss shown"
+        assert rows["Sharpness"].words == rows["Noise"].words == "no change shown"
+        assert not findings(run).changed

@@ -85,6 +85,8 @@ def simulate_from(
         scan = cohort.of(subject)[0]
         rows += _copies(scan, number, names[subject], chosen, out, seed)
         progress(number + 1, len(cohort.subjects), f"simulated subject {subject}")
+    origin = f"real images on scanners of harmobench simulate, seed {seed}"
+    rows = [row | {"simulated": origin} for row in rows]
     return write_manifest(out, rows, list(rows[0]))
 
 

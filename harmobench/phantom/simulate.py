@@ -50,6 +50,7 @@ from harmobench.phantom.truth import (
 COLUMNS = (
     *("subject", "scanner", "image", "mask", "group", "age", "sex", "native_image", "to_native"),
     *("truth_csf", "truth_gm", "truth_wm", "truth_labels", "truth_to_native", "truth_image"),
+    "simulated",
 )
 MASK = "mask.nii.gz"
 
@@ -173,7 +174,7 @@ def simulate_subject(job: Job) -> Done:
         shared = stream(job.seed, "bias", index)
         scan = scan_native(body, position, scanner, job.resolution, own, shared)
         raw = bring_to_template(scan, position, grid, brain)
-        row = _row(person, scanner)
+        row = _row(person, scanner, job.seed)
         write_image(job.out / row["image"], raw, grid)
         done.rows.append(row)
         done.residuals[scanner.name] = round(scan.residual_rms(), 4)
@@ -199,7 +200,7 @@ def _truth_image(person: Subject) -> str:
     return f"truth/sub-{person.name}_desc-scannerfree_T1w.nii.gz"
 
 
-def _row(person: Subject, scanner: Scanner) -> dict[str, str]:
+def _row(person: Subject, scanner: Scanner, seed: int) -> dict[str, str]:
     name = f"sub-{person.name}_ses-{scanner.name}"
     row = {
         "subject": person.name,
@@ -214,6 +215,7 @@ def _row(person: Subject, scanner: Scanner) -> dict[str, str]:
         "truth_labels": f"truth/{name}_labels.nii.gz",
         "truth_to_native": f"truth/{name}_to_native.nii.gz",
         "truth_image": _truth_image(person),
+        "simulated": f"phantom of harmobench simulate, seed {seed}",
     }
     return row | {f"truth_{t}": f"truth/{name}_{t}.nii.gz" for t in ("csf", "gm", "wm")}
 

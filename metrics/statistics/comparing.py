@@ -31,9 +31,7 @@ def family_of(case: Case, method: str, design: Design) -> str:
     return f"{name}, {'controls' if design.methods.get(method) in CONTROLS else method}"
 
 
-def against_raw(
-    case: Case, design: Design, folds: EveryFold, resamples: int
-) -> Iterator[Cell]:
+def against_raw(case: Case, design: Design, folds: EveryFold, resamples: int) -> Iterator[Cell]:
     """Yield the tests of each of the case's own methods against RAW; none is adjusted yet."""
     methods = [m for m in case.blocks if m != BASELINE and m in case.fresh]
     pairs = {m: pair_of(case, m, BASELINE, design) for m in methods if not absence(case, m)}

@@ -88,10 +88,12 @@ def _effects(own: Grid, baseline: Array | None, truth: Array | None, design: Des
 
 
 def _pairs(own: Grid) -> Iterator[tuple[str, Estimate, Names]]:
-    """Yield bias and limits of agreement of each pair of scanners."""
+    """Yield RMSD, bias and limits of agreement of each pair of scanners."""
     aggregates = ("bland_altman_bias", "bland_altman_low", "bland_altman_high")
     for i, k in combinations(range(len(own.names)), 2):
+        pair = own.names[i][0], own.names[k][0]
+        yield "rmsd", rmsd(own.values[:, [i, k]]), pair
         differences = own.values[:, i] - own.values[:, k]
         found = bland_altman(differences[~np.isnan(differences)])
         for aggregate, each in zip(aggregates, found, strict=True):
-            yield aggregate, each, (own.names[i][0], own.names[k][0])
+            yield aggregate, each, pair

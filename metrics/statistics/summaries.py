@@ -6,10 +6,12 @@ The unit is the subject. All aggregates of a method are over the subjects of the
 ==========================  ====================================  =================================
 aggregate                   of                                    interval
 ==========================  ====================================  =================================
-mean                        every metric: subject means           t
+mean                        every metric: subject means; scores   t
+                            of pairs: each pair too
 mean_abs                    better="zero": subjects' mean sizes   t
 individuality               individuality (its mean is the same)  jackknife-t, log
-bias, rmsd                  better="equal": pair differences      t; jackknife-t, log
+bias, rmsd                  better="equal": pair differences;     t; jackknife-t, log
+                            rmsd of each pair too
 icc, cov                    better="equal"                        F; jackknife-t, log
 bland_altman_bias           better="equal", each pair: first      t
                             minus second scanner
@@ -132,6 +134,10 @@ def _method(
             yield _row(case, method, aggregate, found, case.units)
         return
     yield _row(case, method, "mean", t_interval(own.means), case.units)
+    if block.level == "pair":
+        for names, column in zip(own.names, own.values.T, strict=True):
+            found = t_interval(column[~np.isnan(column)])
+            yield _row(case, method, "mean", found, case.units, names)
     values = np.array([case.values[method][subject] for subject in own.subjects])
     if case.better == "zero":
         yield _row(case, method, "mean_abs", t_interval(values), case.units)

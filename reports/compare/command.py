@@ -32,6 +32,7 @@ def compare(
     Runs of one cohort and with the same definitions become one benchmark: all methods are tested
     against each other. Other runs are refused, and --allow puts their tables one below the other.
     """
+    from harmobench.plain import one_line
     from harmobench.reports.compare.writing import Request, make
     from harmobench.run import refuse_system_errors
 
@@ -41,7 +42,7 @@ def compare(
     if made.differences:
         print(f"{made.runs} runs one below the other; they are not one benchmark:")
         for difference in made.differences:
-            print(f"  {difference}")
+            print(f"  {one_line(str(difference))}")
     else:
         print(f"{made.runs} runs compared as one benchmark")
     print(f"report: {made.page}")

@@ -34,7 +34,7 @@ def _shared(members: Sequence[Member], names: Sequence[Names]) -> Iterator[str]:
     apart = [name for name in in_order(members, names) if name in renamed]
     yield (
         f"{joined([label(name) for name in shared])} {_were(shared)} run with the same settings "
-        f"and have equal scores in more than one run, and {_stand(shared)} here once."
+        f"and with equal scores in more than one run, and {_stand(shared)} here once."
     )
     if apart:
         yield (

@@ -71,17 +71,18 @@ def _member(folder: Path, name: str) -> Member:
     if not (folder / "run.json").is_file():
         raise HarmobenchError(f"expected a run folder, found no run.json in {folder}")
     try:
+        run = finished(folder.absolute())
         settings = read_json(folder / "run.json")
         member = Member(
             name,
             job_from(settings),
-            finished(folder.absolute()),
+            run,
             str(settings["cohort_hash"]),
             str(settings["run_id"]),
         )
     except HarmobenchError as error:
         raise HarmobenchError(f"{name}: {error}") from error
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, LookupError) as error:
+    except Exception as error:
         # what a file lacks or has cut short shows in many ways: pyarrow's errors are some of these
         what = (str(error).splitlines() or [""])[0]
         raise HarmobenchError(

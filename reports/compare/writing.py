@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import harmobench
+from harmobench.damage import naming_damage
 from harmobench.errors import SettingsError
 from harmobench.interface import Finished, Progress
 from harmobench.reports.compare.differences import Difference, differences, refusal
@@ -60,12 +61,13 @@ def make(request: Request, progress: Progress) -> Made:
     allowed = _allowed(request.allow)
     refuse_folders(request.folders, request.out)
     members = read(request.folders, names_of(request.folders, request.names), progress)
-    found = differences(members)
+    with naming_damage(*request.folders):
+        found = differences(members)
     why = refusal(found, [member.name for member in members], allowed)
     if why:
         raise SettingsError(why)
     identity = _identity(members, found)
-    with _whole(request.out.absolute()) as folder:
+    with naming_damage(*request.folders), _whole(request.out.absolute()) as folder:
         if found:
             _write_stacked(members, found, folder, progress)
         else:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from harmobench.interface import Finished
 from harmobench.reports.figures.panels import (
     WIDTH,
     Bar,
     abbreviated,
-    about,
     bars,
     dots,
     legend,
@@ -26,20 +27,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ALL = "all pairs,\n95% interval"
+ALL = "all pairs"
+SAME = 1e-6  # relative: the paper's number and the rigorous one are of the same subjects
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a figure shows: aggregates of each pair with their spread, and the one over all pairs.
-
-    The first two are of the paper's statistics, the last of the rigorous ones.
-    """
+    """What a figure shows: an aggregate of each pair and over all, with what interval."""
 
     metric: str
     aggregate: str
-    spread: str
-    over_all: str
     axis: str
     dots: bool = False  # of what lies far from 0, where bars would all look alike
 
@@ -48,25 +45,23 @@ class Shown:
 def rmsd_bars(run: Finished, tool: str = "") -> Figure:
     """RMSD of volumes by scanner pair, tissue and method (paper, Fig. 9).
 
-    The last group is over all pairs, with 95% intervals, where the run has them. `tool` is a
-    segmenter that ran; the first of them where none is named.
+    The last group is over all pairs. Lines are 95% intervals, where the run has them for the same
+    subjects. `tool` is a segmenter that ran; the first of them where none is named.
     """
-    shown = Shown("volume", "rmsd", "", "rmsd", "RMSD, ml")
-    return _pair_bars(run, tool_of(run, "volume", tool), shown, "95% interval")
+    return _pair_bars(run, tool_of(run, "volume", tool), Shown("volume", "rmsd", "RMSD, ml"))
 
 
 @styled
 def dice_bars(run: Finished, tool: str = "") -> Figure:
-    """Mean Dice overlap with SD by scanner pair, tissue and method (paper, Fig. 10), as dots.
+    """Mean Dice overlap by scanner pair, tissue and method (paper, Fig. 10), as dots.
 
-    The last group is over all pairs, with 95% intervals of the mean, where the run has them.
-    `tool` is a segmenter that ran; the first of them where none is named.
+    The last group is over all pairs. Lines are 95% intervals of the mean, where the run has them
+    for the same subjects. `tool` is a segmenter that ran; the first of them where none is named.
     """
-    shown = Shown("dice", "mean", "sd", "mean", "Dice", dots=True)
-    return _pair_bars(run, tool_of(run, "dice", tool), shown, "SD; of all pairs: 95% interval")
+    return _pair_bars(run, tool_of(run, "dice", tool), Shown("dice", "mean", "Dice", dots=True))
 
 
-def _pair_bars(run: Finished, tool: str, shown: Shown, line: str) -> Figure:
+def _pair_bars(run: Finished, tool: str, shown: Shown) -> Figure:
     lookup, methods = Lookup(run), compared(run.design.methods)
     known = [p for p in lookup.cases(shown.metric, shown.aggregate) if p.tool == tool]
     values = _paired(lookup, shown, known, methods) | _over_all(run, shown, known, methods)
@@ -91,17 +86,24 @@ def _pair_bars(run: Finished, tool: str, shown: Shown, line: str) -> Figure:
         (dots if shown.dots else bars)(axes, names, methods, own, room=room)
         axes.set_ylabel(f"{label(tissue)} {shown.axis}")
     has_lines = any(low is not None for _, low, _ in values.values())
-    legend(figure, methods, {"interval": line} if has_lines else {}, dots=shown.dots)
+    legend(figure, methods, {"interval": "95% interval"} if has_lines else {}, dots=shown.dots)
     return figure
 
 
 def _paired(
     lookup: Lookup, shown: Shown, known: Sequence[Place], methods: Sequence[str]
 ) -> dict[tuple[Place, str], Bar]:
+    """Return the paper's number of each pair, with the rigorous interval of the same number."""
+    rigorous = Lookup(lookup.run, RIGOROUS)
+
     def bar(place: Place, method: str) -> Bar:
         value = lookup.value(shown.metric, shown.aggregate, place, method)
-        spread = lookup.value(shown.metric, shown.spread, place, method) if shown.spread else None
-        return about(value, spread)
+        number = rigorous.number(shown.metric, shown.aggregate, place, method)
+        if value is None or number is None or number.value is None:
+            return value, None, None
+        if not np.isclose(value, number.value, rtol=SAME, atol=0):  # of the common subjects alone
+            return value, None, None
+        return value, number.low, number.high
 
     return {(place, method): bar(place, method) for place in known for method in methods}
 
@@ -114,7 +116,7 @@ def _over_all(
     found: dict[tuple[Place, str], Bar] = {}
     for place in dict.fromkeys(replace(p, scanner="", reference_scanner="") for p in known):
         for method in methods:
-            number = lookup.number(shown.metric, shown.over_all, place, method)
+            number = lookup.number(shown.metric, shown.aggregate, place, method)
             if number is not None:
                 found[place, method] = number.value, number.low, number.high
     return found

@@ -117,7 +117,12 @@ def _box(axes: Axes, values: list[list[float]], x: Any, width: float, look: Sequ
         flierprops=dot,
     )
     for box in parts["boxes"]:
-        box.set(facecolor=f"{colour}59", edgecolor=colour, hatch=hatch, linewidth=0.8)
+        box.set(facecolor=_face(colour, hatch), edgecolor=colour, hatch=hatch, linewidth=0.8)
+
+
+def _face(colour: str, hatch: str) -> str:
+    """Return a tint, but none below a hatch: in SVG its opacity is the hatch's too."""
+    return "none" if hatch else f"{colour}59"
 
 
 def _scanner_handles(scanners: Sequence[str]) -> list[object]:
@@ -126,7 +131,7 @@ def _scanner_handles(scanners: Sequence[str]) -> list[object]:
     short = abbreviated(scanners, 24)
     looks = [scanner_look(i) for i in range(len(scanners))]
     return [
-        Patch(facecolor=f"{colour}59", edgecolor=colour, hatch=hatch, label=short[scanner])
+        Patch(facecolor=_face(colour, hatch), edgecolor=colour, hatch=hatch, label=short[scanner])
         for scanner, (colour, _, hatch, _) in zip(scanners, looks, strict=True)
     ]
 

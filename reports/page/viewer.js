@@ -152,8 +152,8 @@
     bar.append(make("h4", title), slider, place);
     head.append(make("td"));
     for (const scanner of meta.scanners) { const cell = make("th", scanner); cell.scope = "col"; head.append(cell); }
-    const rows = ["image", "difference"].map(() => {
-      const row = make("tr"), name = make("th"), cells = [];
+    const rows = ["image", "difference"].map((kind) => {
+      const row = make("tr"), name = make("th", kind), cells = [];
       name.scope = "row";
       row.append(name);
       for (const scanner of meta.scanners) {
@@ -224,7 +224,7 @@
     why.textContent = "Subject " + data.subject + ": " + data.why;
     draw(planes);
   };
-  const named = () => { byId("viewer-after").textContent = labels.get(choose.method.value); };
+  const named = () => { byId("viewer-after").textContent = "all " + labels.get(choose.method.value); };
 
   for (const own of meta.methods) if (own !== raw) { const option = make("option", own.label); option.value = own.name; choose.method.append(option); }
   choose.method.selectedIndex = 0;
