@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from harmobench.interface import Finished
-from harmobench.reports.guards import Reader, guard_columns
 from harmobench.reports.lookup import RIGOROUS, Lookup, Place, compared
-from harmobench.reports.rows import ESTIMATE, lined
 from harmobench.reports.shares import Span, cases_of, relative
 from harmobench.reports.style import label
+from harmobench.reports.tables.guards import Reader, guard_columns
+from harmobench.reports.tables.rows import ESTIMATE, lined
 
 Spans = Mapping[str, Span]
 Read = Callable[[str], str]

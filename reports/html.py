@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
     from harmobench.reports.catalogue import Plot, Section
-    from harmobench.reports.formats import Table
+    from harmobench.reports.tables.formats import Table
 
 PAGE = Path(__file__).parent / "page"
 TEMPLATE = "report.html.j2"
@@ -50,7 +50,7 @@ class Html:
     def write(self, run: Finished, progress: Progress) -> Sequence[Path]:
         """Draw, place and write; the page is the first of the files returned."""
         from harmobench.reports import catalogue
-        from harmobench.reports.pictures import Gallery
+        from harmobench.reports.images.pictures import Gallery
 
         sections, curves = catalogue.sections(run), catalogue.training(run)
         gallery = Gallery(run)
@@ -69,7 +69,7 @@ class Html:
 
 def _draw(plot: Plot, folder: Path) -> tuple[Placed, list[Path]]:
     from harmobench.reports import style
-    from harmobench.reports.pictures import data_uri
+    from harmobench.reports.images.pictures import data_uri
 
     folder.mkdir(parents=True, exist_ok=True)
     figure = plot.draw()
@@ -120,14 +120,15 @@ def render(
     """Return the page as text; everything that comes from files is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    from harmobench.reports import provenance, style, words
-    from harmobench.reports.citable import citable
-    from harmobench.reports.findings import findings
-    from harmobench.reports.formats import shared
+    from harmobench.reports import provenance, style
+    from harmobench.reports.citing import words
     from harmobench.reports.lookup import compared, controls
-    from harmobench.reports.sidebyside import side_by_side, tally
-    from harmobench.reports.summary import summary
-    from harmobench.reports.verdict import verdict
+    from harmobench.reports.tables.citable import citable
+    from harmobench.reports.tables.formats import shared
+    from harmobench.reports.verdicts.findings import findings
+    from harmobench.reports.verdicts.sidebyside import side_by_side, tally
+    from harmobench.reports.verdicts.summary import summary
+    from harmobench.reports.verdicts.verdict import verdict
 
     environment = Environment(
         loader=FileSystemLoader(PAGE),

@@ -10,7 +10,7 @@ import numpy as np
 from harmobench.interface import Finished
 from harmobench.reports.comparisons import Case
 from harmobench.reports.lookup import RIGOROUS, Lookup, Number, Place
-from harmobench.reports.rows import place
+from harmobench.reports.tables.rows import place
 
 SHOWN = {"volume": ("gm", "wm"), "biomarker": ()}  # structures in a figure; none named: all
 MOST = 4  # of them

@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
 
-from harmobench.reports.formats import Table
-from harmobench.reports.tex import latex
+from harmobench.reports.tables.formats import Table
+from harmobench.reports.tables.tex import latex
 
 SHORT = re.compile(r" \[n=(\d+)\]")
 SAME = " [identical]"

@@ -22,8 +22,8 @@ from harmobench.errors import SettingsError
 from harmobench.interface import Finished, Reference
 from harmobench.references import FONOV_2009, FONOV_2011, OWN, atlas_references, cited
 from harmobench.registry import plugins
-from harmobench.reports import bibtex, cite
-from harmobench.reports.people import Person, people, short
+from harmobench.reports.citing import bibtex, cite
+from harmobench.reports.citing.people import Person, people, short
 
 SPEC = importlib.util.spec_from_file_location(
     "synthetic_run", Path(__file__).with_name("synthetic_run.py")

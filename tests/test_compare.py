@@ -24,8 +24,8 @@ from harmobench.reports.compare.remarks import remarks
 from harmobench.reports.compare.runs import Member, merged_order, names_of, read
 from harmobench.reports.compare.same import unlike
 from harmobench.reports.compare.stack import stacked
-from harmobench.reports.formats import to_csv, to_markdown
-from harmobench.reports.latex import to_latex
+from harmobench.reports.tables.formats import to_csv, to_markdown
+from harmobench.reports.tables.latex import to_latex
 
 SPEC = importlib.util.spec_from_file_location(
     "compared_runs", Path(__file__).with_name("compared_runs.py")
@@ -377,7 +377,7 @@ def test_facts_mark_what_differs(runs: Runs) -> None:
 
 
 def test_stacked_tables_have_every_runs_rows_and_say_what_differs(runs: Runs) -> None:
-    from harmobench.reports.citable import citable
+    from harmobench.reports.tables.citable import citable
 
     other = {"methods": ("raw", "ravel"), "metrics": ("ssim", "auroc")}
     members = runs(COUNTED, COUNTED | {"subjects": made.SUBJECTS[:5], **other})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harmobench.reports.coverage import COVERAGE, coverage_note
+from harmobench.reports.tables.coverage import COVERAGE, coverage_note
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "calibration.md"
 

@@ -18,10 +18,10 @@ from matplotlib.text import Text
 
 from harmobench.errors import HarmobenchError
 from harmobench.interface import Finished
-from harmobench.reports import catalogue, figures, pictures, style
+from harmobench.reports import catalogue, figures, style
 from harmobench.reports.figures.names import abbreviated
 from harmobench.reports.figures.panels import absolute_differences, rows_of
-from harmobench.reports.guards import guards
+from harmobench.reports.images import pictures
 from harmobench.reports.shares import Span, undominated
 from harmobench.reports.style import (
     DARK,
@@ -36,6 +36,7 @@ from harmobench.reports.style import (
     png,
     svg,
 )
+from harmobench.reports.tables.guards import guards
 
 SPEC = importlib.util.spec_from_file_location(
     "synthetic_run", Path(__file__).with_name("synthetic_run.py")

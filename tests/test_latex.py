@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmobench.reports.citable import citable
-from harmobench.reports.formats import Cell, Column, Table
-from harmobench.reports.latex import to_latex
-from harmobench.reports.tex import BOLD, SPREAD, breakable, latex, width
+from harmobench.reports.tables.citable import citable
+from harmobench.reports.tables.formats import Cell, Column, Table
+from harmobench.reports.tables.latex import to_latex
+from harmobench.reports.tables.tex import BOLD, SPREAD, breakable, latex, width
 
 SPEC = importlib.util.spec_from_file_location(
     "synthetic_run", Path(__file__).with_name("synthetic_run.py")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmobench.interface import Finished
-from harmobench.reports.outliers import Outlier, beyond, chosen, groups, outliers
+from harmobench.reports.images.outliers import Outlier, beyond, chosen, groups, outliers
 
 SPEC = importlib.util.spec_from_file_location(
     "synthetic_run", Path(__file__).with_name("synthetic_run.py")

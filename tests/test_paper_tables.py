@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from harmobench.interface import Design, Finished, Group
-from harmobench.reports.citable import citable
-from harmobench.reports.formats import Table, to_csv, to_markdown
-from harmobench.reports.latex import to_latex
+from harmobench.reports.tables.citable import citable
+from harmobench.reports.tables.formats import Table, to_csv, to_markdown
+from harmobench.reports.tables.latex import to_latex
 from harmobench.results import (
     AGGREGATE_COLUMNS,
     COMPARISON_COLUMNS,

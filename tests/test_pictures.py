@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from harmobench.imaging.mosaics import SIDE_BY_SIDE
 from harmobench.imaging.slices import read_stack
 from harmobench.interface import Finished
-from harmobench.reports import coding, pictures, viewer
-from harmobench.reports.pictures import Gallery
+from harmobench.reports.images import coding, pictures, viewer
+from harmobench.reports.images.pictures import Gallery
 
 
 def beside(name: str) -> Any:

@@ -13,9 +13,9 @@ import pytest
 
 from harmobench.interface import Finished
 from harmobench.reports import style
+from harmobench.reports.citing.words import bibliography, methods_text
 from harmobench.reports.html import Html
-from harmobench.reports.verdict import verdict
-from harmobench.reports.words import bibliography, methods_text
+from harmobench.reports.verdicts.verdict import verdict
 
 SPEC = importlib.util.spec_from_file_location(
     "synthetic_run", Path(__file__).with_name("synthetic_run.py")
@@ -172,7 +172,7 @@ def test_order_is_failures_verdict_images_criteria(full: tuple[Finished, str, Pa
 
 
 def test_numbers_in_the_page_are_the_tables(full: tuple[Finished, str, Page]) -> None:
-    from harmobench.reports.citable import citable
+    from harmobench.reports.tables.citable import citable
 
     for table in citable(full[0]):
         for row in table.rows:

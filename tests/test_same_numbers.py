@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from harmobench.interface import Finished
 from harmobench.reports import catalogue
-from harmobench.reports.citable import citable
-from harmobench.reports.formats import Cell, Table, rounded, to_csv, to_markdown
 from harmobench.reports.html import render
-from harmobench.reports.latex import to_latex
-from harmobench.reports.pictures import Gallery
+from harmobench.reports.images.pictures import Gallery
+from harmobench.reports.tables.citable import citable
+from harmobench.reports.tables.formats import Cell, Table, rounded, to_csv, to_markdown
+from harmobench.reports.tables.latex import to_latex
 
 
 def _beside(name: str) -> Any:

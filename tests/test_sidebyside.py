@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harmobench.interface import Finished
-from harmobench.reports.sidebyside import Sides, side_by_side, tally
+from harmobench.reports.verdicts.sidebyside import Sides, side_by_side, tally
 
 SPEC = importlib.util.spec_from_file_location(
     "synthetic_run", Path(__file__).with_name("synthetic_run.py")

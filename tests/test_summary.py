@@ -4,9 +4,9 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from harmobench.reports.findings import findings
-from harmobench.reports.outcomes import Outcome
-from harmobench.reports.summary import IMAGE, KEPT, REMOVED, Cell, summary
+from harmobench.reports.verdicts.findings import findings
+from harmobench.reports.verdicts.outcomes import Outcome
+from harmobench.reports.verdicts.summary import IMAGE, KEPT, REMOVED, Cell, summary
 
 SPEC = importlib.util.spec_from_file_location(
     "synthetic_run", Path(__file__).with_name("synthetic_run.py")

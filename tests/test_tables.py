@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmobench.interface import Finished
-from harmobench.reports.citable import citable
-from harmobench.reports.formats import (
+from harmobench.reports.tables import Tables
+from harmobench.reports.tables.citable import citable
+from harmobench.reports.tables.formats import (
     Cell,
     Column,
     Table,
@@ -22,9 +23,8 @@ from harmobench.reports.formats import (
     to_csv,
     to_markdown,
 )
-from harmobench.reports.latex import to_latex
-from harmobench.reports.tables import Tables
-from harmobench.reports.tex import latex
+from harmobench.reports.tables.latex import to_latex
+from harmobench.reports.tables.tex import latex
 
 SPEC = importlib.util.spec_from_file_location(
     "synthetic_run", Path(__file__).with_name("synthetic_run.py")
@@ -403,7 +403,7 @@ def rounded_off(run: Finished, metric: str, by: float) -> Finished:
 
 def test_rounding_is_no_win(tmp_path: Path) -> None:
     """Volumes of 600 ml are rounded to 6e-4 ml: what differs less is neither better nor bold."""
-    from harmobench.reports.verdict import verdict
+    from harmobench.reports.verdicts.verdict import verdict
 
     run = finished(tmp_path, ("raw", "whitestripe"), pictures=False)
     found = verdict(rounded_off(run, "volume", 3e-5))
@@ -417,7 +417,7 @@ def test_rounding_is_no_win(tmp_path: Path) -> None:
 
 
 def test_an_effect_size_that_rounding_changed_is_kept(tmp_path: Path) -> None:
-    from harmobench.reports.verdict import verdict
+    from harmobench.reports.verdicts.verdict import verdict
 
     run = finished(tmp_path, ("raw", "whitestripe"), pictures=False)
     for by, kept in ((1e-8, 4), (-1e-8, 4)):
@@ -461,7 +461,7 @@ def test_an_empty_table_of_effect_sizes_says_what_it_needs(tmp_path: Path) -> No
 def test_captions_say_each_sentence_once_and_pages_may_share_some(
     tables: dict[str, Table],
 ) -> None:
-    from harmobench.reports.formats import shared
+    from harmobench.reports.tables.formats import shared
 
     for table in tables.values():
         sentences = re.split(r"(?<=[.;]) (?=[A-Z*])", table.caption)
@@ -483,7 +483,7 @@ def test_what_metrics_are_drawn_from_is_said(tmp_path: Path) -> None:
     found = {table.id: table for table in citable(run)}
     for name in ("HB-T6", "HB-T7", "HB-T8"):
         assert "the atlas's regions, which are drawn as ellipsoids" in found[name].caption
-    from harmobench.reports.words import methods_text
+    from harmobench.reports.citing.words import methods_text
 
     text = " ".join(methods_text(run))
     assert "the atlas builtin (space: MNI152); its regions are ellipsoids" in text
@@ -492,7 +492,7 @@ def test_what_metrics_are_drawn_from_is_said(tmp_path: Path) -> None:
 def test_methods_text_tells_controls_repeats_and_margins(run: Finished) -> None:
     from dataclasses import replace
 
-    from harmobench.reports.words import methods_text
+    from harmobench.reports.citing.words import methods_text
 
     text = " ".join(methods_text(run))
     assert "3 controls ran beside, to test the metrics, and never ranked: oracle" in text

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from harmobench.interface import Design, Finished, Group, Role
-from harmobench.reports.citable import citable
 from harmobench.reports.comparisons import Case, Comparisons
-from harmobench.reports.findings import Findings, findings
-from harmobench.reports.formats import Table, to_csv, to_markdown
-from harmobench.reports.guards import caught
-from harmobench.reports.judging import HARD
-from harmobench.reports.latex import to_latex
+from harmobench.reports.tables.citable import citable
+from harmobench.reports.tables.formats import Table, to_csv, to_markdown
+from harmobench.reports.tables.guards import caught
+from harmobench.reports.tables.latex import to_latex
+from harmobench.reports.verdicts.findings import Findings, findings
+from harmobench.reports.verdicts.judging import HARD
 from harmobench.results import (
     AGGREGATE_COLUMNS,
     COMPARISON_COLUMNS,

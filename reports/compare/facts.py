@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from harmobench.reports.citing.words import joined
 from harmobench.reports.compare.folds import folds_of
 from harmobench.reports.compare.naming import Names
 from harmobench.reports.compare.runs import Member
 from harmobench.reports.provenance import spoken
 from harmobench.reports.style import label
-from harmobench.reports.words import joined
 
 CALLED = {
     "metrics": "Metrics",

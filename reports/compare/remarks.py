@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harmobench.reports.citing.words import joined
 from harmobench.reports.compare.folds import elsewhere, leading, others
 from harmobench.reports.compare.naming import Names, in_order
 from harmobench.reports.compare.runs import Member
 from harmobench.reports.style import label
-from harmobench.reports.words import joined
 
 MORE_TESTS = (
     "More methods are tested at once than in each run's own report, so adjusted p are not those "

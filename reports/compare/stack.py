@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harmobench.interface import CONTROLS
-from harmobench.reports.citable import citable
 from harmobench.reports.compare.differences import Difference
 from harmobench.reports.compare.runs import Member, merged_order
-from harmobench.reports.formats import Cell, Column, Table
 from harmobench.reports.style import label
+from harmobench.reports.tables.citable import citable
+from harmobench.reports.tables.formats import Cell, Column, Table
 
 RUN = Column("run", "Run")
 NOT_RUN, NOT_MEASURED = "not run", "not measured"

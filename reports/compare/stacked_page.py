@@ -9,10 +9,10 @@ from harmobench.reports.compare.differences import Difference
 from harmobench.reports.compare.facts import facts
 from harmobench.reports.compare.runs import Member
 from harmobench.reports.compare.stack import warnings
-from harmobench.reports.findings import findings
-from harmobench.reports.formats import Table
-from harmobench.reports.summary import Summary, summary
-from harmobench.reports.verdict import verdict
+from harmobench.reports.tables.formats import Table
+from harmobench.reports.verdicts.findings import findings
+from harmobench.reports.verdicts.summary import Summary, summary
+from harmobench.reports.verdicts.verdict import verdict
 
 TEMPLATE = "compare_stacked.html.j2"
 

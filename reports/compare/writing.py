@@ -19,7 +19,8 @@ from harmobench.reports.compare.runs import MARK, Member, names_of, read, refuse
 from harmobench.reports.compare.stack import stacked
 from harmobench.reports.compare.stacked_page import page
 from harmobench.reports.html import Html
-from harmobench.reports.tables import WRITERS, Tables
+from harmobench.reports.tables import Tables
+from harmobench.reports.tables.files import WRITERS
 from harmobench.results import write_table
 from harmobench.run import make_folder
 from harmobench.store import merkle, write_json, write_text

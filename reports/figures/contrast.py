@@ -21,8 +21,8 @@ from harmobench.reports.figures.panels import (
     rows_of,
 )
 from harmobench.reports.figures.tools import need
+from harmobench.reports.images.outliers import beyond
 from harmobench.reports.lookup import Lookup, compared, scores, values_by
-from harmobench.reports.outliers import beyond
 from harmobench.reports.style import label, new_figure, scanner_look, styled
 
 if TYPE_CHECKING:

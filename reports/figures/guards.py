@@ -12,16 +12,16 @@ from harmobench.reports.figures.keys import ABSENT, above, keys
 from harmobench.reports.figures.names import short
 from harmobench.reports.figures.pareto import look
 from harmobench.reports.figures.tools import need
-from harmobench.reports.guards import guard_columns
 from harmobench.reports.lookup import compared
-from harmobench.reports.rows import ESTIMATE, lined
 from harmobench.reports.style import GRID, INK, WIDTH, label, new_figure, styled
+from harmobench.reports.tables.guards import guard_columns
+from harmobench.reports.tables.rows import ESTIMATE, lined
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from harmobench.reports.formats import Cell
+    from harmobench.reports.tables.formats import Cell
 
 CHANCE = "chance, "
 MOST = 8  # panels of a figure

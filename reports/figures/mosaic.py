@@ -8,7 +8,7 @@ import numpy as np
 
 from harmobench.interface import Finished
 from harmobench.reports.figures.panels import short
-from harmobench.reports.pictures import Gallery
+from harmobench.reports.images.pictures import Gallery
 from harmobench.reports.style import label, new_figure, styled
 
 if TYPE_CHECKING:

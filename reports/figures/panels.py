@@ -10,7 +10,7 @@ import numpy as np
 from harmobench.reports.figures.keys import ABSENT, STAR, legend
 from harmobench.reports.figures.names import abbreviated, pair_tick, short
 from harmobench.reports.figures.rings import Spot, mark_outlier, ring
-from harmobench.reports.outliers import Value, beyond
+from harmobench.reports.images.outliers import Value, beyond
 from harmobench.reports.style import INK, WIDTH, colours, finite, label, markers
 
 if TYPE_CHECKING:

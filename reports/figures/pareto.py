@@ -12,7 +12,6 @@ from harmobench.reports.comparisons import Case
 from harmobench.reports.figures.keys import above
 from harmobench.reports.figures.tools import one_of
 from harmobench.reports.lookup import RIGOROUS, Lookup, compared, controls, eligible
-from harmobench.reports.rows import REGISTRATION, REGISTRATION_LABEL, lined
 from harmobench.reports.shares import (
     Points,
     Span,
@@ -34,6 +33,7 @@ from harmobench.reports.style import (
     new_figure,
     styled,
 )
+from harmobench.reports.tables.rows import REGISTRATION, REGISTRATION_LABEL, lined
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harmobench.reports.anchors import anchors
+from harmobench.reports.images.anchors import anchors
 from harmobench.reports.style import INK
 
 if TYPE_CHECKING:

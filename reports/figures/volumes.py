@@ -27,8 +27,8 @@ from harmobench.reports.figures.panels import (
 )
 from harmobench.reports.figures.similarity import AGAINST_RAW
 from harmobench.reports.figures.tools import tissues_of, tool_of
+from harmobench.reports.images.outliers import FEWEST, Value, beyond
 from harmobench.reports.lookup import Lookup, Place, compared, scores, values_by
-from harmobench.reports.outliers import FEWEST, Value, beyond
 from harmobench.reports.style import INK, label, new_figure, scanner_look, styled
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from harmobench.interface import Finished
+from harmobench.reports.citing.words import joined
 from harmobench.reports.comparisons import Case, Compared, Comparisons
-from harmobench.reports.formats import rounded
-from harmobench.reports.guards import caught, off_by
 from harmobench.reports.lookup import compared, controls
-from harmobench.reports.rows import WHOLE, digits_of, structure_label, units_of
 from harmobench.reports.style import label
-from harmobench.reports.words import joined
+from harmobench.reports.tables.formats import rounded
+from harmobench.reports.tables.guards import caught, off_by
+from harmobench.reports.tables.rows import WHOLE, digits_of, structure_label, units_of
 
 # RAW is 1 on these by their definition: a method can only lose
 RAW_IS_ONE = ("slice_consistency", "sharpness", "noise")

@@ -14,8 +14,8 @@ import numpy as np
 
 from harmobench.interface import ASIDE, Finished
 from harmobench.reports.lookup import compared, first_repeat
-from harmobench.reports.rows import WHOLE
 from harmobench.reports.style import label, pair_label
+from harmobench.reports.tables.rows import WHOLE
 
 FENCE = 1.5  # interquartile ranges beyond the middle half (Tukey 1977)
 FEWEST = 5  # subjects without which quartiles say nothing

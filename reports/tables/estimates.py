@@ -9,11 +9,12 @@ import numpy as np
 
 from harmobench.interface import SPREADS, Finished
 from harmobench.reports.comparisons import Case
-from harmobench.reports.counts import counted
-from harmobench.reports.coverage import coverage_note
-from harmobench.reports.formats import Cell, Column, Table
 from harmobench.reports.lookup import RIGOROUS, Lookup, Number, controls
-from harmobench.reports.quantities import (
+from harmobench.reports.style import pair_label
+from harmobench.reports.tables.counts import counted
+from harmobench.reports.tables.coverage import coverage_note
+from harmobench.reports.tables.formats import Cell, Column, Table
+from harmobench.reports.tables.quantities import (
     AGAINST_TRUTH,
     AGREEMENT,
     DETAILS,
@@ -24,7 +25,7 @@ from harmobench.reports.quantities import (
     Estimates,
     Quantity,
 )
-from harmobench.reports.rows import (
+from harmobench.reports.tables.rows import (
     ESTIMATE,
     REGISTRATION,
     REGISTRATION_LABEL,
@@ -37,7 +38,6 @@ from harmobench.reports.rows import (
     place,
     tools_note,
 )
-from harmobench.reports.style import pair_label
 
 LIMITS = ("bland_altman_bias", "bland_altman_low", "bland_altman_high")
 KEPT = (

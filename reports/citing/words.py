@@ -10,8 +10,8 @@ from harmobench.interface import Finished, Reference
 from harmobench.references import cited
 from harmobench.reports.lookup import PAPER, RIGOROUS, compared, controls
 from harmobench.reports.provenance import spoken
-from harmobench.reports.rows import ELLIPSOIDS, drawn_regions
 from harmobench.reports.style import label
+from harmobench.reports.tables.rows import ELLIPSOIDS, drawn_regions
 
 WHAT = {  # controls that ship with harmobench
     "oracle": "the mean of the subject's own scans",

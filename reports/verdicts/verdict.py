@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harmobench.interface import Finished
+from harmobench.reports.citing.words import joined
 from harmobench.reports.lookup import Lookup, Place, compared
-from harmobench.reports.rounding import Rounding, rises
 from harmobench.reports.style import label
-from harmobench.reports.words import joined
+from harmobench.reports.tables.rounding import Rounding, rises
 
 TISSUES = ("gm", "wm")  # the paper counts these two
 

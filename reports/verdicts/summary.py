@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harmobench.interface import Finished
-from harmobench.reports.findings import Findings
-from harmobench.reports.formats import rounded
-from harmobench.reports.guards import EXACT, lost_contrast
 from harmobench.reports.lookup import RIGOROUS, Lookup, Place, compared
-from harmobench.reports.outcomes import Line, Outcome
 from harmobench.reports.style import label
+from harmobench.reports.tables.formats import rounded
+from harmobench.reports.tables.guards import EXACT, lost_contrast
+from harmobench.reports.verdicts.findings import Findings
+from harmobench.reports.verdicts.outcomes import Line, Outcome
 
 GUARDS = ("sharpness", "noise")  # against RAW's 1, in which a method can only differ
 REMOVED, KEPT, IMAGE = "Removed: the scanner", "Kept: subjects and groups", "Kept: the image"

@@ -6,12 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harmobench.interface import Finished, Progress
-from harmobench.reports.bibtex import references_bib
-from harmobench.reports.citable import citable
-from harmobench.reports.formats import to_csv, to_markdown
-from harmobench.reports.latex import to_latex
-
-WRITERS = ((".csv", to_csv), (".md", to_markdown), (".tex", to_latex))
 
 
 class Tables:
@@ -19,6 +13,10 @@ class Tables:
 
     def write(self, run: Finished, progress: Progress) -> Sequence[Path]:
         """Write every table of the run and what to cite for it, and return the files."""
+        from harmobench.reports.citing.bibtex import references_bib
+        from harmobench.reports.tables.citable import citable
+        from harmobench.reports.tables.files import WRITERS
+
         folder = run.folder / "tables"
         folder.mkdir(parents=True, exist_ok=True)
         written = []

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harmobench.interface import Finished
-from harmobench.reports.formats import Cell, Column, Table
 from harmobench.reports.style import label
+from harmobench.reports.tables.formats import Cell, Column, Table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,12 +11,12 @@ import numpy as np
 from harmobench.imaging.mosaics import SIDE_BY_SIDE
 from harmobench.imaging.slices import Stack, read_stack, spread
 from harmobench.interface import Finished
-from harmobench.reports.coding import Levels, bits, coded, levels_of
-from harmobench.reports.outliers import Chosen, chosen
+from harmobench.reports.images.coding import Levels, bits, coded, levels_of
+from harmobench.reports.images.outliers import Chosen, chosen
 from harmobench.reports.style import label
 
 if TYPE_CHECKING:
-    from harmobench.reports.pictures import Gallery
+    from harmobench.reports.images.pictures import Gallery
 
 STEP = 0.02  # GM-WM units: what a level of the page's arrays stands for
 BUDGET = 5_400_000  # characters of all subjects together

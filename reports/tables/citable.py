@@ -6,13 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from harmobench.interface import Finished
-from harmobench.reports.account import costs, failures
-from harmobench.reports.captions import FAILED, SAME, STAR, sentences
-from harmobench.reports.companions import companions
-from harmobench.reports.definitions import DEFINITIONS, Definition
-from harmobench.reports.estimates import estimates
-from harmobench.reports.formats import Cell, Column, Table
-from harmobench.reports.guards import guards
 from harmobench.reports.lookup import (
     IDENTICAL,
     Lookup,
@@ -22,9 +15,16 @@ from harmobench.reports.lookup import (
     eligible,
 )
 from harmobench.reports.provenance import provenance_line
-from harmobench.reports.rounding import Rounding, rises
-from harmobench.reports.rows import digits_of
 from harmobench.reports.style import label, pair_label
+from harmobench.reports.tables.account import costs, failures
+from harmobench.reports.tables.captions import FAILED, SAME, STAR, sentences
+from harmobench.reports.tables.companions import companions
+from harmobench.reports.tables.definitions import DEFINITIONS, Definition
+from harmobench.reports.tables.estimates import estimates
+from harmobench.reports.tables.formats import Cell, Column, Table
+from harmobench.reports.tables.guards import guards
+from harmobench.reports.tables.rounding import Rounding, rises
+from harmobench.reports.tables.rows import digits_of
 
 
 def citable(run: Finished) -> list[Table]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harmobench.reports.verdict import Count, Criterion
+from harmobench.reports.verdicts.verdict import Count, Criterion
 
 OPPOSITE, PAPER_ONLY, RIGOROUS_ONLY, BOTH_WAYS = (
     "opposite",

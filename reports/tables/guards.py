@@ -11,9 +11,6 @@ import numpy as np
 
 from harmobench.interface import Finished
 from harmobench.reports.comparisons import Comparisons
-from harmobench.reports.counts import counted
-from harmobench.reports.coverage import coverage_note
-from harmobench.reports.formats import Cell, Column, Table, rounded
 from harmobench.reports.lookup import (
     RIGOROUS,
     Lookup,
@@ -24,7 +21,11 @@ from harmobench.reports.lookup import (
     scores,
     values_by,
 )
-from harmobench.reports.rows import (
+from harmobench.reports.style import label
+from harmobench.reports.tables.counts import counted
+from harmobench.reports.tables.coverage import coverage_note
+from harmobench.reports.tables.formats import Cell, Column, Table, rounded
+from harmobench.reports.tables.rows import (
     ESTIMATE,
     WHOLE,
     estimate,
@@ -32,7 +33,6 @@ from harmobench.reports.rows import (
     lined,
     structure_label,
 )
-from harmobench.reports.style import label
 
 Reader = Callable[[str], Cell]
 GUARDS = ("slice_consistency", "sharpness", "noise", "identifiability", "individuality")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harmobench.interface import Finished
-from harmobench.reports.counts import counted
-from harmobench.reports.definitions import Definition
+from harmobench.reports.citing.words import joined
 from harmobench.reports.lookup import Lookup, Place, controls, undeclared
-from harmobench.reports.rows import tools_note
 from harmobench.reports.style import label
-from harmobench.reports.words import joined
+from harmobench.reports.tables.counts import counted
+from harmobench.reports.tables.definitions import Definition
+from harmobench.reports.tables.rows import tools_note
 
 STAR = "* differs from RAW: paired t-test, p < .05, uncorrected."
 SAME = "identical: no value differs from RAW's."

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
-from harmobench.reports.formats import Cell, Column, Table
-from harmobench.reports.tex import width
+from harmobench.reports.tables.formats import Cell, Column, Table
+from harmobench.reports.tables.tex import width
 
 PAGE = 344.0  # points: within \textwidth of article at 10 pt (345), the narrowest usual one
 GAP = 8.0  # between columns: 2 x \tabcolsep

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from harmobench.interface import Finished
 from harmobench.reports.comparisons import POWERLESS, Case, Compared, Comparisons
-from harmobench.reports.evidence import RAW_IS_ONE
-from harmobench.reports.formats import rounded
 from harmobench.reports.lookup import ALPHA, STATUS, undeclared
-from harmobench.reports.outcomes import Outcome
-from harmobench.reports.rows import digits_of, p_value, units_of
+from harmobench.reports.tables.formats import rounded
+from harmobench.reports.tables.rows import digits_of, p_value, units_of
+from harmobench.reports.verdicts.evidence import RAW_IS_ONE
+from harmobench.reports.verdicts.outcomes import Outcome
 
 HARD = "\N{NO-BREAK SPACE}"  # a p stays in one line
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from harmobench.interface import Finished
 from harmobench.reports.comparisons import Case, Comparisons
-from harmobench.reports.formats import rounded
-from harmobench.reports.guards import EXACT, loses_effect
 from harmobench.reports.lookup import Lookup, Number
-from harmobench.reports.outcomes import Line, Outcome
-from harmobench.reports.rows import REGISTRATION, place
 from harmobench.reports.style import label
+from harmobench.reports.tables.formats import rounded
+from harmobench.reports.tables.guards import EXACT, loses_effect
+from harmobench.reports.tables.rows import REGISTRATION, place
+from harmobench.reports.verdicts.outcomes import Line, Outcome
 
 KEPT = (  # metric, aggregate, and how the line is called
     ("individuality", "individuality", "Individuality"),

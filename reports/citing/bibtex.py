@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 
 from harmobench.interface import Finished, Reference
 from harmobench.references import OWN
-from harmobench.reports.people import Person, people
-from harmobench.reports.tex import latex
-from harmobench.reports.words import Entry, bibliography
+from harmobench.reports.citing.people import Person, people
+from harmobench.reports.citing.words import Entry, bibliography
+from harmobench.reports.tables.tex import latex
 
 # NeuroImage 132, 198-212; Radiology 143(1), 29-36; Medical Image Analysis 89, 102926
 VENUE = re.compile(

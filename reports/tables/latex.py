@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from harmobench.reports.formats import Cell, Table
-from harmobench.reports.panels import (
+from harmobench.reports.tables.formats import Cell, Table
+from harmobench.reports.tables.panels import (
     GAP,
     PAGE,
     Shape,
@@ -21,7 +21,7 @@ from harmobench.reports.panels import (
     shown,
     widened,
 )
-from harmobench.reports.tex import breakable, latex, width
+from harmobench.reports.tables.tex import breakable, latex, width
 
 HEIGHT = 500.0  # points of a page, less than its 550
 LEADING = 1.25  # line height over letter height

@@ -14,7 +14,7 @@ from harmobench.errors import SettingsError
 
 if TYPE_CHECKING:
     from harmobench.interface import Finished
-    from harmobench.reports.words import Entry
+    from harmobench.reports.citing.words import Entry
 
 FORMATS = ("all", "text", "bibtex")
 
@@ -35,7 +35,7 @@ def cite(
     from harmobench.damage import naming_damage
     from harmobench.finish import finished
     from harmobench.plain import plain
-    from harmobench.reports.bibtex import references_bib
+    from harmobench.reports.citing.bibtex import references_bib
 
     if format not in FORMATS:
         raise SettingsError(f"--format: expected one of {', '.join(FORMATS)}, found '{format}'")
@@ -82,7 +82,7 @@ def write_new(path: Path, text: str) -> None:
 
 def paragraphs(run: Finished) -> list[str]:
     """Return the report's methods text, with authors and years in place of numbers."""
-    from harmobench.reports.words import bibliography, methods_text
+    from harmobench.reports.citing.words import bibliography, methods_text
 
     names = authors_and_years(bibliography(run))
 
@@ -95,7 +95,7 @@ def paragraphs(run: Finished) -> list[str]:
 def authors_and_years(entries: Sequence[Entry]) -> dict[int, str]:
     """Return "Author, year" by number; works that would look alike get a, b, c."""
     from harmobench.references import OWN
-    from harmobench.reports.people import short
+    from harmobench.reports.citing.people import short
 
     names: dict[int, str] = {}
     for entry in entries:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from harmobench.interface import SPREADS, Finished
 from harmobench.reports.comparisons import Case, Compared, Comparisons
-from harmobench.reports.counts import Count, counted, counts
-from harmobench.reports.coverage import coverage_note
-from harmobench.reports.evidence import untold
-from harmobench.reports.formats import Cell, Column, Table, rounded
 from harmobench.reports.lookup import IDENTICAL, RIGOROUS, STATUS, Lookup, controls
-from harmobench.reports.rows import (
+from harmobench.reports.style import label
+from harmobench.reports.tables.counts import Count, counted, counts
+from harmobench.reports.tables.coverage import coverage_note
+from harmobench.reports.tables.formats import Cell, Column, Table, rounded
+from harmobench.reports.tables.rows import (
     ESTIMATE,
     P_DIGITS,
     Line,
@@ -23,7 +23,7 @@ from harmobench.reports.rows import (
     place,
     tools_note,
 )
-from harmobench.reports.style import label
+from harmobench.reports.verdicts.evidence import untold
 
 TESTED = (
     "Each subject's scores are averaged first. Difference: method minus RAW, mean over subjects "

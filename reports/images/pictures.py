@@ -21,12 +21,12 @@ from harmobench.imaging.mosaics import (
 )
 from harmobench.imaging.volume import BoolArray, FloatArray
 from harmobench.interface import Finished
-from harmobench.reports.anchors import anchors
+from harmobench.reports.images.anchors import anchors
 from harmobench.reports.lookup import compared, controls
 from harmobench.store import read_json
 
 if TYPE_CHECKING:
-    from harmobench.reports.viewer import Viewer
+    from harmobench.reports.images.viewer import Viewer
 
 AXES = SIDE_BY_SIDE
 MOSAIC_BYTES = 3_300_000  # of all mosaics in a page, which are a third longer as text
@@ -182,7 +182,7 @@ class Gallery:
     @cached_property
     def viewer(self) -> Viewer | None:
         """What the page's viewer shows; None where the run kept too little for it."""
-        from harmobench.reports.viewer import viewer
+        from harmobench.reports.images.viewer import viewer
 
         return viewer(self.run, self)
 

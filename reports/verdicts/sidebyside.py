@@ -11,7 +11,12 @@ from dataclasses import dataclass, replace
 
 from harmobench.interface import Finished
 from harmobench.reports.comparisons import Case, Comparisons
-from harmobench.reports.disagreements import (
+from harmobench.reports.lookup import RIGOROUS, Lookup, Place, compared
+from harmobench.reports.style import label
+from harmobench.reports.tables.formats import rounded
+from harmobench.reports.tables.rounding import Rounding
+from harmobench.reports.tables.rows import WHOLE, digits_of, named, p_value
+from harmobench.reports.verdicts.disagreements import (
     SAID,
     RigorousSide,
     kind_of,
@@ -19,14 +24,9 @@ from harmobench.reports.disagreements import (
     shown,
     uncorrected,
 )
-from harmobench.reports.formats import rounded
-from harmobench.reports.judging import Judge
-from harmobench.reports.kept import effect
-from harmobench.reports.lookup import RIGOROUS, Lookup, Place, compared
-from harmobench.reports.rounding import Rounding
-from harmobench.reports.rows import WHOLE, digits_of, named, p_value
-from harmobench.reports.style import label
-from harmobench.reports.verdict import CRITERIA, Criterion, count, places_of
+from harmobench.reports.verdicts.judging import Judge
+from harmobench.reports.verdicts.kept import effect
+from harmobench.reports.verdicts.verdict import CRITERIA, Criterion, count, places_of
 
 # the rigorous mode's own name of what a criterion is about, where it is tested there
 TESTED = {

@@ -10,9 +10,9 @@ import numpy as np
 from harmobench.interface import Finished
 from harmobench.measures import BUILT_IN
 from harmobench.reports.comparisons import THRESHOLDED, Case
-from harmobench.reports.formats import Cell, Column
 from harmobench.reports.lookup import Number, Place, compared, controls, undeclared
 from harmobench.reports.style import label
+from harmobench.reports.tables.formats import Cell, Column
 
 if TYPE_CHECKING:
     from harmobench.interface import Design

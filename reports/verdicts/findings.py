@@ -6,8 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harmobench.interface import Finished
+from harmobench.reports.citing.words import joined
 from harmobench.reports.comparisons import Case, Comparisons
-from harmobench.reports.evidence import (
+from harmobench.reports.lookup import RIGOROUS, Lookup, compared, undeclared
+from harmobench.reports.style import label
+from harmobench.reports.tables.rows import named, units_of
+from harmobench.reports.verdicts.evidence import (
     RAW_IS_ONE,
     circularity,
     marks,
@@ -17,13 +21,9 @@ from harmobench.reports.evidence import (
     rewards,
     untold,
 )
-from harmobench.reports.judging import Judge
-from harmobench.reports.kept import kept
-from harmobench.reports.lookup import RIGOROUS, Lookup, compared, undeclared
-from harmobench.reports.outcomes import Line
-from harmobench.reports.rows import named, units_of
-from harmobench.reports.style import label
-from harmobench.reports.words import joined
+from harmobench.reports.verdicts.judging import Judge
+from harmobench.reports.verdicts.kept import kept
+from harmobench.reports.verdicts.outcomes import Line
 
 SUBJECTS = ("identifiability",)  # compared like the others, but of what must be kept
 TRAINED = "Methods trained by folds are judged given these trained models: see p over folds."

@@ -1,0 +1,1 @@
+"""Methods text, references and BibTeX of exactly what ran."""

@@ -1,0 +1,1 @@
+"""The scans' pictures in the page, and which subjects are worth looking at."""

@@ -1,0 +1,1 @@
+"""What the page concludes, in words: nothing is computed here."""
