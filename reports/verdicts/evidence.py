@@ -162,4 +162,4 @@ def circularity(run: Finished) -> Iterator[str]:
         and parts.get(name, {}).get("individual") is False
     ]
     if seen:
-        yield f"{joined(seen)} saw all scans at once, the ones to judge by among them."
+        yield f"{joined(seen)} saw all scans at once, test scans included."
