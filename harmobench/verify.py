@@ -39,6 +39,8 @@ class Verdict:
         How many were read and compared.
     digest
         Hash of the list of checksums: it names the finished run, with all its files.
+    recomputed
+        Whether scores, statistics and tables were computed again.
     """
 
     differences: list[str] = field(default_factory=list)
@@ -46,6 +48,7 @@ class Verdict:
     files: int = 0
     inputs: int = 0
     digest: str = ""
+    recomputed: bool = False
 
     def lines(self, run: Path) -> list[str]:
         """Return one line a finding, and the verdict as the last."""
@@ -55,8 +58,9 @@ class Verdict:
             many = "difference" if count == 1 else "differences"
             last = f"{run} is not as claimed: {count} {many}"
         else:
+            numbers = "numbers computed again" if self.recomputed else "numbers not computed again"
             last = (
-                f"{run} is what it claims: {self.files} files, {self.inputs} inputs "
+                f"{run} is what it claims: {self.files} files, {self.inputs} inputs, {numbers} "
                 f"({checksums.NAME}: {short(self.digest)})"
             )
         return [one_line(text) for text in [*texts, last]]
@@ -223,6 +227,7 @@ def _check_numbers(folder: Path, job: Job, found: Verdict, progress: Progress) -
     compared = recompute(folder, job, progress)
     found.differences += compared.differences
     found.notes += compared.notes
+    found.recomputed = True
 
 
 def _guarded(found: Verdict, what: str, check: Callable[[], None]) -> None:

@@ -104,7 +104,8 @@ def test_a_run_that_nobody_touched_is_what_it_claims(finished: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     listing = checksums.read(finished)
     assert done.stdout == (
-        f"{finished} is what it claims: {len(listing.entries)} files, 8 inputs "
+        f"{finished} is what it claims: {len(listing.entries)} files, 8 inputs, "
+        "numbers computed again "
         f"(checksums.sha256: {listing.digest[:12]})\n"
     )
     assert done.stderr == ""

@@ -34,7 +34,8 @@ def references_bib(run: Finished) -> str:
     entries = [e for e in bibliography(run) if e.reference.title != OWN.title]
     named = keys([OWN, *(entry.reference for entry in entries)])
     version = str(run.settings.get("version") or "")
-    texts = [f"{_comment('harmobench')}{_entry('software', named[OWN], _own(version))}"]
+    own = _entry("misc", named[OWN], _own(version))  # styles older than biblatex know no @software
+    texts = [f"{_comment('harmobench')}{own}"]
     texts += [_publication(entry, named[entry.reference]) for entry in entries]
     return "\n".join(texts)
 
