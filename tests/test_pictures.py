@@ -34,7 +34,7 @@ def beside(name: str) -> Any:
 
 finished = beside("synthetic_run").finished
 
-PAGE = Path(pictures.__file__).parent / "page"
+PAGE = Path(pictures.__file__).parents[1] / "page"
 Levels = NDArray[np.int64]
 
 

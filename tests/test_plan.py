@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harmobench import parts
 from harmobench.base import Stateless
 from harmobench.cohort import Cohort, Scan, place_of
 from harmobench.folds import assign, split
@@ -79,6 +80,14 @@ SIZES = part("sizes", f"{__name__}:Sizes")
 WHOLE = part("whole", f"{__name__}:Whole")
 THICKNESS = part("thickness", f"{__name__}:Thickness")
 HMRF = part("hmrf")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def strangers() -> Iterator[None]:
+    """Let classes of this file be built, though nobody installed them as plugins."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "_refuse_foreign", lambda part: None)
+        yield
 
 
 @pytest.fixture(scope="module")

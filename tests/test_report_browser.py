@@ -240,7 +240,7 @@ def test_before_and_after_are_wiped(opened: Any, way: str) -> None:
     opened.run("arguments[0].focus()", wipe)
     middle = drawn(opened)
     if way == "mouse":
-        click_at(opened, wipe, 0.999)
+        click_at(opened, wipe, 0.99)
     else:
         opened.press(END)
     raw = changes(opened, middle)
@@ -248,7 +248,7 @@ def test_before_and_after_are_wiped(opened: Any, way: str) -> None:
         opened.run("return document.querySelector('#viewer-planes tbody th').textContent") == "RAW"
     )
     if way == "mouse":
-        click_at(opened, wipe, 0.001)
+        click_at(opened, wipe, 0.01)
     else:
         opened.press(HOME)
     method = changes(opened, raw)

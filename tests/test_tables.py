@@ -495,7 +495,7 @@ def test_methods_text_tells_controls_repeats_and_margins(run: Finished) -> None:
     from harmobench.reports.citing.words import methods_text
 
     text = " ".join(methods_text(run))
-    assert "3 controls ran beside, to test the metrics, and never ranked: oracle" in text
+    assert "3 controls ran beside to test the metrics, and were not ranked: oracle" in text
     assert "the mean of the subject's own scans; template" in text
     assert "trained 2 times with other seeds and folds" in text
     assert "Equivalence" not in text
