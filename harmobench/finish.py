@@ -267,6 +267,20 @@ def publish(run: Run) -> None:
         link(run.store.path(row["key"]) / row["file"], folder / f"sub-{sub}_ses-{ses}.webp")
 
 
+def require_run(folder: Path) -> None:
+    """Refuse what is no run folder.
+
+    Raises
+    ------
+    HarmobenchError
+        There is no such folder, or no run.json in it.
+    """
+    if not folder.is_dir():
+        raise HarmobenchError(f"expected a run folder, found none at {folder}")
+    if not (folder / "run.json").is_file():
+        raise HarmobenchError(f"expected a run folder, found no run.json in {folder}")
+
+
 def finished(folder: Path) -> Finished:
     """Read a finished run from its folder alone.
 
@@ -275,8 +289,7 @@ def finished(folder: Path) -> Finished:
     HarmobenchError
         The folder holds no finished run, or one that is damaged.
     """
-    if not (folder / "run.json").is_file():
-        raise HarmobenchError(f"expected a run folder, found no run.json in {folder}")
+    require_run(folder)
     if (folder / UNFINISHED).exists():  # its tables may be of other settings
         raise HarmobenchError(
             f"expected a finished run, found one in {folder} that did not end: wait where it is at "

@@ -16,8 +16,16 @@ from harmobench.cluster import announce, connect
 from harmobench.cohort import Progress
 from harmobench.crate import write_crate
 from harmobench.damage import naming_damage
-from harmobench.errors import HarmobenchError, SettingsError
-from harmobench.finish import Run, finished, publish, write_reports, write_results, write_shown
+from harmobench.errors import SettingsError
+from harmobench.finish import (
+    Run,
+    finished,
+    publish,
+    require_run,
+    write_reports,
+    write_results,
+    write_shown,
+)
 from harmobench.job import Job, Options
 from harmobench.plan import Plan, make_plan
 from harmobench.resolve import resolve
@@ -276,10 +284,7 @@ def report(folder: Path, progress: Progress) -> Path:
     HarmobenchError
         The folder holds no finished run, a damaged one, or one at work.
     """
-    if not folder.is_dir():
-        raise HarmobenchError(f"expected a run folder, found none at {folder}")
-    if not (folder / "run.json").is_file():
-        raise HarmobenchError(f"expected a run folder, found no run.json in {folder}")
+    require_run(folder)  # before a lock is put into it
     folder = folder.absolute()
     with locked(folder), naming_damage(folder):
         page, written = _write_reports(folder, progress)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harmobench.interface import Finished, Progress
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -110,25 +111,11 @@ def _links(figure: Figure, linked: Sequence[tuple[Line2D, str]]) -> tuple[Link, 
     return tuple(found)
 
 
-def render(
-    run: Finished,
-    gallery: Any,
-    sections: Sequence[Section],
-    curves: Sequence[Plot],
-    placed: Mapping[str, Placed],
-) -> str:
-    """Return the page as text; everything that comes from files is escaped."""
+def template(name: str) -> Template:
+    """Return a template of the page's folder: all that is put into it is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    from harmobench.reports import provenance, style
-    from harmobench.reports.citing import words
-    from harmobench.reports.lookup import compared, controls
-    from harmobench.reports.tables.citable import citable
-    from harmobench.reports.tables.formats import shared
-    from harmobench.reports.verdicts.findings import findings
-    from harmobench.reports.verdicts.sidebyside import side_by_side, tally
-    from harmobench.reports.verdicts.summary import summary
-    from harmobench.reports.verdicts.verdict import verdict
+    from harmobench.reports import style
 
     environment = Environment(
         loader=FileSystemLoader(PAGE),
@@ -138,13 +125,34 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters["label"] = style.label
+    return environment.get_template(name)
+
+
+def render(
+    run: Finished,
+    gallery: Any,
+    sections: Sequence[Section],
+    curves: Sequence[Plot],
+    placed: Mapping[str, Placed],
+) -> str:
+    """Return the page as text; everything that comes from files is escaped."""
+    from harmobench.reports import provenance
+    from harmobench.reports.citing import words
+    from harmobench.reports.lookup import compared, controls
+    from harmobench.reports.tables.citable import citable
+    from harmobench.reports.tables.formats import shared
+    from harmobench.reports.verdicts.findings import findings
+    from harmobench.reports.verdicts.sidebyside import side_by_side, tally
+    from harmobench.reports.verdicts.summary import summary
+    from harmobench.reports.verdicts.verdict import verdict
+
     tables: dict[str, Table] = {table.id: table for table in citable(run)}
     found = findings(run)
     overview, sections = _overview(sections)
     sides = side_by_side(run)
     summed = summary(run, found)
     rows = [row for _, part in summed.parts for row in part]
-    return environment.get_template(TEMPLATE).render(
+    return template(TEMPLATE).render(
         run=run,
         design=run.design,
         settings=run.settings,

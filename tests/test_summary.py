@@ -4,6 +4,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from harmobench.reports.lookup import Number
+from harmobench.reports.tables.guards import ratio_text
 from harmobench.reports.verdicts.findings import findings
 from harmobench.reports.verdicts.outcomes import Outcome
 from harmobench.reports.verdicts.summary import IMAGE, KEPT, REMOVED, Cell, summary
@@ -87,3 +89,12 @@ def test_rounding_is_no_gain_and_no_loss(tmp_path: Path) -> None:
         assert rows["Individuality"].words == "no loss shown"
         assert rows["Sharpness"].words == rows["Noise"].words == "no change shown"
         assert not findings(run).changed
+
+
+def test_a_limit_that_is_not_1_is_not_written_as_1() -> None:
+    def text(low: float, high: float) -> str:
+        return ratio_text(Number(0.97, 6, "ok", "", "", low, high, "t"))
+
+    assert text(0.947, 0.9951) == "0.970 [0.947, 0.995]"
+    assert text(0.947, 0.98) == "0.97 [0.95, 0.98]"
+    assert text(1 - 1e-9, 1 + 1e-9) == "0.97 [1.00, 1.00]"

@@ -39,8 +39,6 @@ def cite(
 
     if format not in FORMATS:
         raise SettingsError(f"--format: expected one of {', '.join(FORMATS)}, found '{format}'")
-    if not folder.is_dir():
-        raise SettingsError(f"expected a run folder, found none at {folder}")
     run = finished(folder)
     with naming_damage(folder):
         bib = references_bib(run)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harmobench.errors import HarmobenchError, SettingsError
-from harmobench.finish import finished
+from harmobench.finish import finished, require_run
 from harmobench.interface import Finished, Progress
 from harmobench.job import Job, job_from
 from harmobench.parts import Part
@@ -61,15 +61,12 @@ def read(folders: Sequence[Path], names: Sequence[str], progress: Progress) -> l
 
 
 def _member(folder: Path, name: str) -> Member:
-    if not folder.is_dir():
-        raise HarmobenchError(f"expected a run folder, found none at {folder}")
     if (folder / MARK).is_file():
         raise HarmobenchError(
             f"{folder} was written by `harmobench compare`: give the runs themselves, "
             f"whose names are in {MARK}, and whatever runs are to be added"
         )
-    if not (folder / "run.json").is_file():
-        raise HarmobenchError(f"expected a run folder, found no run.json in {folder}")
+    require_run(folder)
     try:
         run = finished(folder.absolute())
         settings = read_json(folder / "run.json")

@@ -35,18 +35,9 @@ def _verdict(member: Member) -> Verdict:
 
 def page(members: Sequence[Member], found: Sequence[Difference], tables: Sequence[Table]) -> str:
     """Return the page as text; everything that comes from files is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from harmobench.reports.html import LONG, template
 
-    from harmobench.reports.html import LONG, PAGE
-
-    environment = Environment(
-        loader=FileSystemLoader(PAGE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE).render(
+    return template(TEMPLATE).render(
         names=[member.name for member in members],
         runs=[{"name": m.name, "id": m.id, "hash": m.hash} for m in members],
         warnings=warnings(found),

@@ -230,8 +230,15 @@ def off_by(run: Finished, method: str) -> Iterator[str]:
                 continue
             noisy = metric == "noise" and number.low > 1 + EXACT
             if _below(number, 1) or noisy:
-                numbers = [rounded(x, 2) for x in (number.low, number.high) if x is not None]
-                yield f"{label(metric)} {rounded(number.value, 2)} [{', '.join(numbers)}]"
+                yield f"{label(metric)} {ratio_text(number)}"
+
+
+def ratio_text(number: Number) -> str:
+    """Write a ratio to RAW with its interval: never "1.00" for a limit that is not 1."""
+    limits = [x for x in (number.low, number.high) if x is not None]
+    digits = 3 if any(rounded(x, 2) == "1.00" and abs(x - 1) > EXACT for x in limits) else 2
+    interval = f" [{', '.join(rounded(x, digits) for x in limits)}]" if limits else ""
+    return "" if number.value is None else f"{rounded(number.value, digits)}{interval}"
 
 
 def _catchers(

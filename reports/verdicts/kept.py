@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from harmobench.interface import Finished
 from harmobench.reports.comparisons import Case, Comparisons
-from harmobench.reports.lookup import Lookup, Number
+from harmobench.reports.lookup import STATUS, Lookup, Number
 from harmobench.reports.style import label
 from harmobench.reports.tables.formats import rounded
-from harmobench.reports.tables.guards import EXACT, loses_effect
+from harmobench.reports.tables.guards import EXACT, loses_effect, ratio_text
 from harmobench.reports.tables.rows import REGISTRATION, place
 from harmobench.reports.verdicts.outcomes import Line, Outcome
 
@@ -49,7 +50,7 @@ def _cell(
         return left
     if aggregate == "cohen_d_change":
         return _change(run, lookup, case, method)
-    return _ratio(lookup.number(case.metric, aggregate, place(case), method))
+    return ratio(lookup.number(case.metric, aggregate, place(case), method))
 
 
 def effect(run: Finished, found: Comparisons, lookup: Lookup, case: Case, method: str) -> Outcome:
@@ -77,15 +78,22 @@ def _registration(lookup: Lookup, case: Case, aggregate: str) -> str:
     return f"registration alone {_interval(number)}"
 
 
-def _ratio(number: Number | None) -> Outcome:
+def ratio(
+    number: Number | None,
+    bad: Literal["below", "above"] = "below",
+    unchanged: str = "no loss shown",
+) -> Outcome:
+    """Judge a ratio to RAW's by its unadjusted interval; on the side `bad` it is a fault."""
     if number is None or number.value is None:
-        return Outcome(number.status if number else "not measured")
-    detail = _interval(number)
+        return Outcome(STATUS.get(number.status, number.status) if number else "not measured")
+    text = ratio_text(number)
     if number.low is None or number.high is None:
-        return _judged("no interval", detail)
+        return _judged("no interval", text)
     if number.high < 1 - EXACT:
-        return _judged("below RAW's", detail, "bad")
-    return _judged("above RAW's" if number.low > 1 + EXACT else "no loss shown", detail)
+        return _judged("below RAW's", text, "bad" if bad == "below" else "")
+    if number.low > 1 + EXACT:
+        return _judged("above RAW's", text, "bad" if bad == "above" else "")
+    return _judged(unchanged, text)
 
 
 def _change(run: Finished, lookup: Lookup, case: Case, method: str) -> Outcome:

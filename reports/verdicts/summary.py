@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from harmobench.interface import Finished
-from harmobench.reports.lookup import RIGOROUS, Lookup, Place, compared
+from harmobench.reports.lookup import RIGOROUS, Lookup, compared
 from harmobench.reports.style import label
-from harmobench.reports.tables.formats import rounded
-from harmobench.reports.tables.guards import EXACT, lost_contrast
+from harmobench.reports.tables.guards import lost_contrast
 from harmobench.reports.verdicts.findings import Findings
+from harmobench.reports.verdicts.kept import ratio
 from harmobench.reports.verdicts.outcomes import Line, Outcome
 
-GUARDS = ("sharpness", "noise")  # against RAW's 1, in which a method can only differ
+GUARDS: dict[str, Literal["below", "above"]] = {  # and the side of RAW's 1 that is a fault
+    "sharpness": "below",
+    "noise": "above",
+}
+LOST = Outcome("contrast lost", "bad")
 REMOVED, KEPT, IMAGE = "Removed: the scanner", "Kept: subjects and groups", "Kept: the image"
 NOT_MEASURED = "not measured"
 SHORT = 4  # letters of a structure's name that a cell has room for
@@ -124,32 +129,20 @@ def _measured(outcomes: tuple[tuple[str, Outcome], ...]) -> tuple[tuple[str, Out
 
 
 def _guards(run: Finished, methods: Sequence[str]) -> Iterator[Row]:
+    """Judge the image's guards against RAW's 1 as controls are judged."""
     lookup = Lookup(run, RIGOROUS)
-    for metric in GUARDS:
+    lost = [method for method in methods if lost_contrast(run, method)]
+    for metric, bad in GUARDS.items():
         places = lookup.cases(metric, "mean", pooled=True)
-        cells = (
-            Cell(tuple((label(p.structure), _ratio(run, lookup, metric, p, m)) for p in places))
-            for m in methods
-        )
-        if places:
-            yield Row(label(metric).capitalize(), "", tuple(cells))
-
-
-def _ratio(run: Finished, lookup: Lookup, metric: str, place: Place, method: str) -> Outcome:
-    """Judge a mean against RAW's 1 as controls are judged: by its unadjusted interval."""
-    if lost_contrast(run, method):
-        return Outcome("contrast lost", "bad")
-    number = lookup.number(metric, "mean", place, method)
-    if number is None or number.value is None:
-        return Outcome(number.status.replace("_", " ") if number else NOT_MEASURED)
-    if number.low is None or number.high is None:
-        return Outcome("no interval", short=rounded(number.value, 2))
-    limits = (number.low, number.high)
-    digits = 3 if any(rounded(x, 2) == "1.00" and abs(x - 1) > EXACT for x in limits) else 2
-    low, high = (rounded(x, digits) for x in limits)  # no "1.00" where it ends before 1
-    short = f"{rounded(number.value, digits)} [{low}, {high}]"
-    if number.high < 1 - EXACT:
-        return Outcome("below RAW's", "bad" if metric == "sharpness" else "", short=short)
-    if number.low > 1 + EXACT:
-        return Outcome("above RAW's", "bad" if metric == "noise" else "", short=short)
-    return Outcome("no change shown", short=short)
+        if not places:
+            continue
+        cells = []
+        for method in methods:
+            numbers = [lookup.number(metric, "mean", place, method) for place in places]
+            outcomes = [
+                LOST if method in lost else ratio(number, bad, "no change shown")
+                for number in numbers
+            ]
+            names = [label(place.structure) for place in places]
+            cells.append(Cell(tuple(zip(names, outcomes, strict=True))))
+        yield Row(label(metric).capitalize(), "", tuple(cells))
