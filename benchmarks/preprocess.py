@@ -18,6 +18,7 @@ from harmobench.cohort import Scan
 from harmobench.preprocess.request import Native
 from harmobench.preprocess.steps import QUALITY, do, make_tasks
 from harmobench.runner import run_all
+from harmobench.sites import Local
 
 
 def by_hand(image: Path, atlas: Atlas, quality: str, folder: Path) -> None:
@@ -81,7 +82,7 @@ def many(image: Path, atlas: Atlas, quality: str, count: int, workers: int) -> N
     for number in (1, workers):
         with (
             tempfile.TemporaryDirectory() as scratch,
-            connect(number, None, gpu=False) as client,
+            connect(Local(number), Path(scratch), print) as client,
         ):
             folder = Path(scratch)
             bring_atlas(atlas, atlas.grid, folder / "atlas")

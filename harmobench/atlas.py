@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from harmobench.errors import AtlasError
+from harmobench.imaging.nifti import is_file
 from harmobench.imaging.volume import (
     BoolArray,
     FloatArray,
@@ -23,6 +23,7 @@ from harmobench.imaging.volume import (
     without_spikes,
     write_image,
 )
+from harmobench.tomls import read_toml
 
 BUILTIN = "builtin"
 WHOLE = 0.01  # a stored label may miss a whole number by so much
@@ -117,13 +118,14 @@ def read_atlas(folder: Path) -> Atlas:
             f"name such a folder, or '{BUILTIN}'"
         )
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise AtlasError(f"expected TOML in {path}, found a fault: {error}") from error
+        data = read_toml(path)
+    except ValueError as error:
+        raise AtlasError(f"expected TOML in {path}, found {error}") from error
     atlas = _atlas(_Keys(data, path))
     for file in atlas.files:
-        if not file.is_file():
-            raise AtlasError(f"{path} names '{file.relative_to(folder)}', found no such file")
+        if not is_file(file):
+            named = file.relative_to(folder) if file.is_relative_to(folder) else file
+            raise AtlasError(f"{path} names '{named}', found no such file")
     return atlas
 
 
@@ -149,7 +151,7 @@ def _atlas(keys: _Keys) -> Atlas:
 def _region_labels(keys: _Keys) -> dict[str, tuple[int, int]]:
     labels = {}
     for name, sides in keys.data.items():
-        if not name.strip():
+        if not (name.strip() and name.isprintable()):
             raise AtlasError(f"{keys.path}, {keys.where}: expected a region's name, found {name!r}")
         if not isinstance(sides, list) or len(sides) != 2:
             raise AtlasError(
@@ -398,15 +400,20 @@ def _icbm152_images(resolution: float) -> list[Any]:
 
 
 def _ellipsoids(grid: Grid) -> LabelArray:
-    index = np.indices(grid.shape).reshape(3, -1)
-    world = (grid.affine[:3, :3] @ index + grid.affine[:3, 3:]).reshape(3, *grid.shape)
     out = np.zeros(grid.shape, dtype=np.int32)
+    for x in range(grid.shape[0]):  # coordinates of all voxels at once are twelve images
+        _draw_ellipsoids(out[x], x, grid)
+    return out
+
+
+def _draw_ellipsoids(out: LabelArray, x: int, grid: Grid) -> None:
+    index = np.indices((1, *out.shape)).reshape(3, -1) + np.array([[x], [0], [0]])
+    world = (grid.affine[:3, :3] @ index + grid.affine[:3, 3:]).reshape(3, *out.shape)
     for i, (centre, axes) in enumerate(ELLIPSOIDS.values()):
         for side, sign in enumerate((-1.0, 1.0)):
             middle = np.array(centre) * [sign, 1, 1]
-            distance = ((world - middle[:, None, None, None]) / np.reshape(axes, (3, 1, 1, 1))) ** 2
+            distance = ((world - middle[:, None, None]) / np.reshape(axes, (3, 1, 1))) ** 2
             out[(distance.sum(axis=0) <= 1) & (out == 0)] = 2 * i + 1 + side
-    return out
 
 
 def check_space(voxels: FloatArray, brain: BoolArray, atlas: Atlas) -> tuple[float, float]:

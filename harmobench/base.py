@@ -86,29 +86,27 @@ class Method:
         Raises
         ------
         MethodError
-            No model in the folder, or one of other parameters.
+            No model in the folder, one of other parameters, or a damaged one.
         """
-        from safetensors.numpy import load_file
-
         path = folder / "model.json"
-        if not path.is_file():
-            raise MethodError(f"expected a saved model, found no model.json in {folder}")
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise MethodError(f"expected JSON in {path}, found a damaged file: {error}") from error
+        parameters, learned = _read_model(path)
         known = {f.name: f for f in fields(cls)}
-        unknown = sorted(set(data["parameters"]) - set(known))
+        unknown = sorted(set(parameters) - set(known))
         if unknown:
             raise MethodError(
                 f"expected the parameters of {cls.__name__} in {path}, found {', '.join(unknown)}"
             )
-        model = cls(**{k: _tuples(v) for k, v in data["parameters"].items()})
-        for name, value in data["learned"].items():
-            setattr(model, name, value)
+        try:
+            model = cls(**{k: _tuples(v) for k, v in parameters.items()})
+        except (TypeError, ValueError) as error:
+            raise MethodError(
+                f"{cls.__name__} refused its parameters in {path}: {error}"
+            ) from error
+        for name, value in learned.items():
+            setattr(model, _learned(cls, name, path), value)
         arrays = folder / "arrays.safetensors"
-        for name, array in (load_file(str(arrays)) if arrays.is_file() else {}).items():
-            _place(model, name, array)
+        for name, array in _read_arrays(arrays).items():
+            _place(model, name, array, _learned(cls, name.partition(SEPARATOR)[0], arrays))
         return model
 
 
@@ -126,12 +124,58 @@ def _plain_number(value: Any) -> Any:
     raise TypeError(f"expected what JSON can hold, found {type(value).__name__}")
 
 
-def _place(model: object, name: str, array: Any) -> None:
-    owner, _, key = name.partition(SEPARATOR)
+def _read_model(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters of a saved model, and what it learned beside arrays."""
+    if not path.is_file():
+        raise MethodError(f"expected a saved model, found no model.json in {path.parent}")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise MethodError(f"expected JSON in {path}, found a damaged file: {error}") from error
+    table = data if isinstance(data, dict) else {}
+    parameters, learned = table.get("parameters"), table.get("learned")
+    if not (isinstance(parameters, dict) and isinstance(learned, dict)):
+        raise MethodError(f"expected the tables parameters and learned in {path}, found others")
+    return parameters, learned
+
+
+def _read_arrays(path: Path) -> dict[str, Any]:
+    from safetensors.numpy import load_file
+
+    if not path.exists():
+        return {}
+    if not path.is_file():  # to open a pipe would wait for ever
+        raise MethodError(f"expected a model's arrays, found no file at {path}")
+    try:
+        return dict(load_file(str(path)))
+    except Exception as error:  # its header may claim anything
+        raise MethodError(
+            f"expected a model's arrays in {path}, found a damaged file: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _learned(cls: type, name: str, path: Path) -> str:
+    """Refuse what would take the place of something that is not learned."""
+    if not name.endswith("_") or name.startswith("_") or hasattr(cls, name):
+        raise MethodError(
+            f"expected names of what {cls.__name__} learned in {path}, which end in _, "
+            f"found '{name[:80]}'"
+        )
+    return name
+
+
+def _place(model: object, name: str, array: Any, owner: str) -> None:
+    key = name.partition(SEPARATOR)[2]
     if not key:
         setattr(model, owner, array)
-    else:
-        vars(model).setdefault(owner, {})[key] = array
+        return
+    arrays = vars(model).setdefault(owner, {})
+    if not isinstance(arrays, dict):
+        raise MethodError(
+            f"expected one kind of value for '{owner}', found an array beside another"
+        )
+    arrays[key] = array
 
 
 def _tuples(value: Any) -> Any:

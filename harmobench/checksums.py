@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,12 +19,12 @@ from pathlib import Path
 
 from harmobench.cohort import Progress
 from harmobench.errors import HarmobenchError
-from harmobench.store import hash_file
+from harmobench.store import beside, hash_file
 
 NAME = "checksums.sha256"
 HEAD = b"# sha256 of the lines below: "
 # What a run writes itself. Everything else in its folder is the user's, but for what reports write.
-FILES = ("run.json", "cohort.csv", "shown.json")
+FILES = ("run.json", "cohort.csv", "shown.json", "removed.json")
 TABLES = ("scores", "aggregates", "comparisons", "costs", "failures", "warnings")
 FOLDERS = ("harmonized", "segmentations", "models", "store", "tables", "figures")
 # What comes and goes without a change in what the run claims.
@@ -114,8 +114,35 @@ def renew(folder: Path, written: Iterable[Path], progress: Progress) -> Path | N
     return _write(folder, known, head)
 
 
+def without(
+    folder: Path, gone: Collection[str], written: Iterable[Path], progress: Progress
+) -> None:
+    """Take files out of the list that are removed on purpose, and put in what was just written.
+
+    A list that is wrong in itself stays wrong.
+
+    Raises
+    ------
+    HarmobenchError
+        A file that was just written cannot be read.
+    """
+    listing = read(folder)
+    kept = {name: digest for name, digest in listing.entries.items() if name not in gone}
+    known = kept | _hashed(folder, sorted(_within(folder, written)), progress)
+    head = (folder / NAME).read_bytes().partition(b"\n")[0] if listing.faults else None
+    _write(folder, known, head)
+
+
 def read(folder: Path) -> Listing:
-    """Read the list of a run and check it against its own first line."""
+    """Read the list of a run and check it against its own first line.
+
+    Raises
+    ------
+    HarmobenchError
+        It is no file.
+    """
+    if not (folder / NAME).is_file():  # to open a pipe would wait for ever
+        raise HarmobenchError(f"expected a file {NAME} in {folder}, found none")
     content = (folder / NAME).read_bytes()
     head, _, body = content.partition(b"\n")
     entries, faults = _entries(body)
@@ -226,7 +253,7 @@ def _write(folder: Path, entries: Mapping[str, str], head: bytes | None) -> Path
     body = b"".join(_line(name, entries[name]) for name in sorted(entries, key=os.fsencode))
     first = HEAD + sha256(body).hexdigest().encode() if head is None else head
     path = folder / NAME
-    partial = path.with_name(f".{NAME}.partial")
+    partial = beside(path)
     partial.write_bytes(first + b"\n" + body)
     partial.replace(path)
     return path

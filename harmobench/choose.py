@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,7 @@ from harmobench.imaging.volume import read_grid
 from harmobench.interface import CONTROLS, Needs
 from harmobench.job import Options
 from harmobench.parts import Part, plugin_part
-from harmobench.registry import find, plugins
+from harmobench.registry import find, name_fault, plugins
 
 
 def choose_methods(options: Options, notes: list[str]) -> list[Part]:
@@ -187,7 +186,7 @@ def parse_sets(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
             )
         try:
             parsed = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # a number too long, brackets without end: a text
             parsed = value
         sets.setdefault(owner, {})[parameter] = parsed
     return sets
@@ -221,10 +220,9 @@ def precomputed(texts: Sequence[str], cohort: Cohort, methods: Sequence[Part]) -
                 "--precomputed: expected NAME=PATTERN with {subject} and {scanner} in the "
                 f"pattern, found '{text}'"
             )
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-            raise SettingsError(
-                f"--precomputed: expected a name of letters, digits and _ . -, found '{name}'"
-            )
+        fault = name_fault(name)
+        if fault:
+            raise SettingsError(f"--precomputed: {fault}")
         taken = {part.name for part in [*methods, *parts]} | set(plugins("methods"))
         if name in taken:  # a control that was left out would be taken for itself
             raise SettingsError(f"--precomputed: '{name}' is already a method: choose another name")

@@ -31,14 +31,27 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+NO_OPTIONS = ("config", "quiet", "dry_run", "read_options")  # of what `run` has by name
 DONE, FAILED_ROWS, REFUSED, STOPPED = 0, 1, 2, 3
 Workers = Annotated[int | None, typer.Option(help="Processes of one thread each [cores].")]
+Memory = Annotated[
+    str | None,
+    typer.Option(help="What each process may use, such as 4GB; above it is killed [all there is]."),
+]
 Scheduler = Annotated[str | None, typer.Option(help="Address of a running Dask scheduler.")]
+Slurm = Annotated[
+    str | None,
+    typer.Option(help="KEY=VALUE with commas: work in SLURM jobs, such as queue=short,jobs=1:50."),
+]
+Cluster = Annotated[
+    Path | None,
+    typer.Option(help="TOML: SLURM, SGE, PBS or a scheduler, and how; see docs/cluster.md."),
+]
 
 
 def main() -> None:
     """Run the command line; every refusal ends with one message and status 2."""
-    from harmobench.errors import HarmobenchError
+    from harmobench.errors import HarmobenchError, StoppedError
     from harmobench.plain import plain
 
     for stream in (sys.stdout, sys.stderr):
@@ -51,7 +64,7 @@ def main() -> None:
     except HarmobenchError as error:
         sys.stderr.write(plain(f"harmobench: {error}\n"))
         sys.exit(REFUSED)
-    except OSError as error:  # a full disk, a folder that vanished: what is finished stays
+    except (OSError, StoppedError) as error:  # a full disk, say: what is finished stays
         sys.stderr.write(plain(f"harmobench: stopped: {error}\n"))
         sys.exit(STOPPED)
 
@@ -118,7 +131,10 @@ def run(
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda [auto].")] = None,
     workers: Workers = None,
+    memory: Memory = None,
     scheduler: Scheduler = None,
+    slurm: Slurm = None,
+    cluster: Cluster = None,
     target: Annotated[
         str | None,
         typer.Option(help="Scanner that methods with a target map onto [clearest contrast]."),
@@ -158,14 +174,38 @@ def run(
             help="Methods that only test the metrics: on, off, or auto: with --methods all [auto]."
         ),
     ] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(help="What a task may take at most, such as 90min; then it failed [24h]."),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Show what would be done, with an estimate of time and disk."
+        ),
+    ] = False,
     quiet: Quietly = False,
 ) -> None:
     """Run every method on a matched cohort, score all by the same suite, and write a report."""
     from harmobench.options import read_options
 
-    given = {k: v for k, v in locals().items() if k not in ("config", "quiet", "read_options")}
+    given = {k: v for k, v in locals().items() if k not in NO_OPTIONS}
     options = read_options({k: v for k, v in given.items() if v is not None}, config)
+    if dry_run:
+        raise typer.Exit(_foretell(options, quiet))
     raise typer.Exit(_run(options, quiet, announce=out is None))
+
+
+def _foretell(options: Any, quiet: bool) -> int:
+    from harmobench.foretell import foretell
+    from harmobench.plain import one_line
+
+    command = shlex.join(["harmobench", *sys.argv[1:]])
+    with interruptible("nothing was written"), watching(quiet) as watcher:
+        lines = foretell(options, command, watcher.step)
+    for line in lines:
+        print(one_line(line))
+    return DONE
 
 
 def _run(options: Any, quiet: bool, announce: bool = False) -> int:
@@ -190,6 +230,7 @@ def _run(options: Any, quiet: bool, announce: bool = False) -> int:
 def demo(
     out: Annotated[Path, typer.Option(help="A new or empty folder.")] = Path("harmobench-demo"),
     workers: Workers = None,
+    slurm: Slurm = None,
     quiet: Quietly = False,
 ) -> None:
     """Simulate a travelling-subjects cohort, run every method on it, and say where the report is.
@@ -198,12 +239,11 @@ def demo(
     """
     import shutil
 
-    from harmobench.errors import SettingsError
     from harmobench.job import Options
     from harmobench.phantom.simulate import simulate
+    from harmobench.where import Where, read_where
 
-    if workers is not None and workers < 1:
-        raise SettingsError(f"--workers: expected at least 1, found {workers}")
+    read_where(Where(workers, slurm=slurm))
     manifest = out / "cohort" / "matched.csv"
     unfinished = out / ".cohort.partial"
     with interruptible("the same command starts again"), watching(quiet) as watcher:
@@ -220,6 +260,7 @@ def demo(
         out=out / "run",
         preset="quick",
         workers=workers,
+        slurm=slurm,
         group="group:low,high",
     )
     raise typer.Exit(_run(options, quiet))
@@ -275,7 +316,10 @@ def preprocess_images(
         typer.Option(help="on or off: whether images show the skull; auto looks at each image."),
     ] = "auto",
     workers: Workers = None,
+    memory: Memory = None,
     scheduler: Scheduler = None,
+    slurm: Slurm = None,
+    cluster: Cluster = None,
     quiet: Quietly = False,
 ) -> None:
     """Make RAW from native T1 images: SyN to the atlas, N4, brain mask, scale; in this order.
@@ -284,8 +328,10 @@ def preprocess_images(
     OUT/quality.html, which shows how well each scan was registered.
     """
     from harmobench.preprocess import Request, preprocess
+    from harmobench.where import Where
 
-    request = Request(manifest, atlas, out, quality, skull, workers, scheduler)
+    where = Where(workers, memory, scheduler, slurm, cluster)
+    request = Request(manifest, atlas, out, quality, skull, where)
     with (
         interruptible("the same command goes on where this one stopped"),
         watching(quiet) as watcher,
@@ -322,7 +368,10 @@ def apply_method(
         Path | None, typer.Option(help="Brain mask of the image [the brain of the run].")
     ] = None,
     workers: Workers = None,
+    memory: Memory = None,
     scheduler: Scheduler = None,
+    slurm: Slurm = None,
+    cluster: Cluster = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write over images that are there.")
     ] = False,
@@ -336,8 +385,10 @@ def apply_method(
     manifest has a column for it.
     """
     from harmobench.apply import Request, apply
+    from harmobench.where import Where
 
-    request = Request(folder, method, source, out, scanner, mask, workers, scheduler, overwrite)
+    where = Where(workers, memory, scheduler, slurm, cluster)
+    request = Request(folder, method, source, out, scanner, mask, where, overwrite)
     what_next = "what is finished is kept; give the same command again"
     if request.many:
         what_next += ", with --overwrite where images are written already"
@@ -352,6 +403,32 @@ def apply_method(
     else:
         print(f"harmonized: {out}")
     raise typer.Exit(FAILED_ROWS if done.failed else DONE)
+
+
+@app.command()
+def clean(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
+    images: Annotated[
+        bool,
+        typer.Option(
+            "--images", help="Remove harmonized images and segmentations too; run makes them again."
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would go, and remove nothing.")
+    ] = False,
+    quiet: Quietly = False,
+) -> None:
+    """Remove from a finished run what no table needs: results of earlier settings, left-overs.
+
+    Report, cite, compare and verify work as before.
+    """
+    from harmobench.clean import clean as remove
+
+    with interruptible("give the same command again"), watching(quiet) as watcher:
+        lines = remove(folder, images, dry_run, watcher.step)
+    for line in lines:
+        print(line)
 
 
 @app.command()

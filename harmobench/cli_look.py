@@ -47,6 +47,13 @@ def interruptible(what_next: str) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
+def tell(text: str) -> None:
+    """Print what may hold names from files, and nothing of them that moves the cursor."""
+    from harmobench.plain import plain
+
+    print(plain(text))
+
+
 def watching(quiet: bool) -> Quiet:
     """Show how far it is, or nothing but what must be read."""
     from harmobench.show import watcher
@@ -65,18 +72,18 @@ def check(
         cohort = read_cohort(manifest, watcher.step)
     grid = "complete" if cohort.complete else "incomplete"
     for note in doubtful_columns(cohort):
-        print(note)
-    print(
+        tell(note)
+    tell(
         f"{manifest}: {len(cohort)} scans of {len(cohort.subjects)} subjects on "
         f"{len(cohort.scanners)} scanners ({', '.join(cohort.scanners)}), {grid}"
     )
-    print(f"columns: {', '.join(cohort.scans[0].values) or 'none beside the required'}")
+    tell(f"columns: {', '.join(cohort.scans[0].values) or 'none beside the required'}")
     for subject in cohort.subjects:
         missing = [s for s in cohort.scanners if cohort.scan(subject, s) is None]
         if missing:
-            print(f"subject {subject} has no scan on {', '.join(missing)}: left out of its pairs")
+            tell(f"subject {subject} has no scan on {', '.join(missing)}: left out of its pairs")
     if cohort.unmatched:
-        print(f"seen on one scanner only, left out of pairs: {', '.join(cohort.unmatched)}")
+        tell(f"seen on one scanner only, left out of pairs: {', '.join(cohort.unmatched)}")
 
 
 def list_plugins(
@@ -89,13 +96,13 @@ def list_plugins(
     if kind and kind not in LISTED:
         raise SettingsError(f"harmobench list: expected one of {', '.join(LISTED)}, found '{kind}'")
     for each in [kind] if kind else LISTED:
-        print(f"{each}:")
+        tell(f"{each}:")
         for name, plugin in plugins(each).items():
             try:
                 text = (plugin.load().__doc__ or "").strip().partition("\n")[0]
             except PluginError as error:
                 text = f"broken: {error}"
-            print(f"  {name:<18} {text}  [{plugin.distribution}]")
+            tell(f"  {name:<18} {text}  [{plugin.distribution}]")
 
 
 def check_one_atlas(
@@ -113,13 +120,13 @@ def check_one_atlas(
     with tempfile.TemporaryDirectory(prefix="harmobench-") as scratch:
         found = check_atlas(read_atlas_source(folder, Path(scratch)), picture)
     for text in found.holds:
-        print(text)
+        tell(text)
     for text in found.doubts:
-        print(f"doubtful: {text}")
+        tell(f"doubtful: {text}")
     if not found.doubts:
-        print("nothing doubtful")
+        tell("nothing doubtful")
     if picture is not None:
-        print(f"picture: {picture}")
+        tell(f"picture: {picture}")
 
 
 def tools(
@@ -132,9 +139,9 @@ def tools(
     from harmobench.programs import look_for_all
 
     for heading, lines in look_for_all(tuple(set or ()), config).items():
-        print(f"{heading}:")
+        tell(f"{heading}:")
         for name, status, text in lines:
-            print(f"  {name:<18} {status:<8} {text}")
+            tell(f"  {name:<18} {status:<8} {text}")
 
 
 def verify_run(
@@ -150,5 +157,5 @@ def verify_run(
     with interruptible("nothing was changed"), watching(quiet) as watcher:
         verdict = verify(folder, watcher.step)
     for line in verdict.lines(folder):
-        print(line)
+        tell(line)
     raise typer.Exit(DIFFERENCES if verdict.differences else DONE)

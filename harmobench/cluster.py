@@ -1,102 +1,129 @@
-"""Where tasks are done: a cluster on this machine, or a Dask scheduler that runs elsewhere."""
+"""Starts workers or finds them: on this machine, under a running scheduler, in a batch system."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import os
-import signal
 import socket
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from harmobench.dask_config import CONFIG, deaf_to_interrupts, security_of
 from harmobench.errors import SettingsError
+from harmobench.sites import Local, Remote, Site
 
-# Set before a worker starts. One thread, whatever the machine: a task's numbers must not depend on
-# it. And memory that a network freed stays with its process: asking the system for the same pages
-# at every step made training a quarter slower.
-WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
-    "MPLBACKEND": "Agg",
-    "MALLOC_MMAP_THRESHOLD_": "33554432",
-    "MALLOC_TRIM_THRESHOLD_": "1000000000",
-}
 DASHBOARD_PORT = 8787
+WAITING_SECONDS = 1.0
+JOB_LOGS = "logs/jobs"  # in a run folder
+Say = Callable[[str], None]
 
 
 @contextlib.contextmanager
-def connect(workers: int | None, scheduler: str | None, gpu: bool) -> Iterator[Any]:
-    """Client of a running scheduler, or of a cluster on this machine that ends with the block.
+def connect(site: Site, folder: Path, say: Say, gpu: bool = False) -> Iterator[Any]:
+    """Client of workers that are there when the block begins; those started here end with it.
 
     Parameters
     ----------
-    workers
-        Processes to start here, one thread each; the number of cores where not given.
-    scheduler
-        Address of a running scheduler, such as tcp://node1:8786.
+    site
+        Where tasks are done.
+    folder
+        The run folder; jobs of a batch system write their logs into it.
+    say
+        Shows one line, where workers have to be waited for.
     gpu
-        Whether there is one: exactly one worker then holds it.
+        Whether this machine has one to use: exactly one of its workers then holds it.
+
+    Raises
+    ------
+    SettingsError
+        No such scheduler, or the batch system refuses jobs.
     """
+    if isinstance(site, Local):
+        opened = _local(site, gpu)
+    elif isinstance(site, Remote):
+        opened = _remote(site, say)
+    else:
+        from harmobench.batch import open_batch
+
+        opened = open_batch(site, folder.absolute() / JOB_LOGS, _dashboard(), say)
+    with opened as client:
+        yield client
+
+
+@contextlib.contextmanager
+def _local(site: Local, gpu: bool) -> Iterator[Any]:
     from distributed import Client
 
-    if scheduler is not None:
-        try:
-            client = Client(scheduler, timeout="10s")
-        except (OSError, ValueError) as error:
-            raise SettingsError(
-                f"--scheduler: expected a running Dask scheduler at {scheduler}, could not "
-                f"connect: {type(error).__name__}"
-            ) from error
-        with client:
-            yield client
-        return
-    count = workers or os.cpu_count() or 1
-    with _deaf_to_interrupts():
-        cluster = _cluster(count, gpu)
+    with deaf_to_interrupts():
+        cluster = _cluster(site, gpu)
     with cluster, Client(cluster) as client:
         yield client
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Let processes that start in this block never see Ctrl-C: the run stops them itself.
+def _remote(site: Remote, say: Say) -> Iterator[Any]:
+    from distributed import Client
 
-    The signal is blocked, which children inherit; one that comes meanwhile is raised afterwards.
-    """
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # it lifts the block when it is started inside
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        client = Client(site.address, timeout="10s", security=security_of(site.tls))
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"--scheduler: expected a running Dask scheduler at {site.address}, could not "
+            f"connect: {type(error).__name__}"
+        ) from error
+    except (TypeError, RuntimeError) as error:  # what Dask says of TLS without certificates
+        raise SettingsError(
+            f"--scheduler: {site.address} needs certificates: name them under [tls] of a file for "
+            "--cluster, or in Dask's configuration (distributed.comm.tls)"
+        ) from error
+    with client:
+        told = False
+        while not client.scheduler_info(n_workers=1)["workers"]:
+            if not told:
+                say(f"waiting for a worker: the scheduler at {site.address} has none yet")
+            told = True
+            time.sleep(WAITING_SECONDS)
+        yield client
 
 
-def _cluster(count: int, gpu: bool) -> Any:
+def training_resource(client: Any) -> dict[str, float] | None:
+    """Name what a task that trains holds, so that two never share cores or a GPU.
+
+    Jobs of a batch system declare it beforehand: at times there is no worker that could be asked.
+    None where workers were started by hand without resources.
+    """
+    workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
+    crowded = max((worker["nthreads"] for worker in workers), default=1)
+    if crowded > 1:
+        raise SettingsError(
+            f"--scheduler: expected workers of one thread, found one of {crowded}: start them with "
+            "`dask worker --nthreads 1`, as many as there are cores"
+        )
+    declared = [worker.get("resources", {}) for worker in workers]
+    declared.append(getattr(client.cluster, "declared", {}))
+    for name in ("GPU", "TRAIN"):
+        if any(resources.get(name, 0) >= 1 for resources in declared):
+            return {name: 1}
+    return None
+
+
+def _cluster(site: Local, gpu: bool) -> Any:
     import dask
     from distributed import Nanny, Scheduler, SpecCluster
+    from distributed.system import MEMORY_LIMIT
 
-    dask.config.set(
-        {
-            "distributed.worker.daemon": True,
-            "distributed.admin.low-level-log-length": 0,
-            # a registration holds the interpreter for minutes, in which no heartbeat is sent
-            "distributed.scheduler.worker-ttl": None,
-            "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
-        }
-    )
+    dask.config.set(CONFIG)
     spec = {}
-    for index in range(count):
+    for index in range(site.workers or os.cpu_count() or 1):
         resources = {"GPU": 1} if gpu and index == 0 else {} if gpu else {"TRAIN": 1}
         options = {
             "nthreads": 1,
-            "memory_limit": 0,
+            "memory_limit": site.memory or MEMORY_LIMIT,
             "resources": resources,
             "host": "127.0.0.1",
             "silence_logs": 50,  # what fails is told by the task itself
@@ -106,16 +133,16 @@ def _cluster(count: int, gpu: bool) -> Any:
         spec[index] = {"cls": Nanny, "options": options}
     scheduler = {
         "cls": Scheduler,
-        "options": {
-            "host": "127.0.0.1",
-            "port": 0,
-            "dashboard": _can_draw(),
-            "dashboard_address": f"127.0.0.1:{_free_port()}",
-        },
+        "options": {"host": "127.0.0.1", "port": 0, **_dashboard()},
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # another run took the port meanwhile: any other will do
         return SpecCluster(workers=spec, scheduler=scheduler, silence_logs=40)
+
+
+def _dashboard() -> dict[str, Any]:
+    """Options of a scheduler: whoever sees its pages could stop it, so only this machine can."""
+    return {"dashboard": _can_draw(), "dashboard_address": f"127.0.0.1:{_free_port()}"}
 
 
 def announce(client: Any) -> list[str]:

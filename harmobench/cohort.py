@@ -99,7 +99,8 @@ class Scan:
     mask
         Brain mask on the same grid; None means every voxel that is not 0.
     values
-        The manifest's other columns, as text.
+        The manifest's other columns, as text. A plugin sees those that it declares: a method the
+        covariates and the clinical group that it needs, a metric the columns of its `truth`.
     inputs
         Shared intermediate results of this scan that a method asked for (`Needs.inputs`):
         "tissue" a label image, others an image.
@@ -137,6 +138,12 @@ class Scan:
     def grid(self) -> Grid:
         """Voxel counts and affine."""
         return read_grid(self.image)
+
+    def lying_on(self, grid: Grid) -> Scan:
+        """Return the same scan with a grid that is known, and not read from its image."""
+        own = replace(self)
+        own.__dict__["grid"] = grid
+        return own
 
     def with_voxels(self, voxels: FloatArray) -> Scan:
         """Return the same scan with other intensities: what `Harmonizer.transform` returns."""

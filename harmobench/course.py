@@ -21,6 +21,7 @@ WORDS = {
     "preprocess": "preprocessing",
     "space": "bringing the atlas",
     "image": "harmonizing",
+    "everyone": "listing RAW",
     "piece": "training candidates",
     "fit": "training",
     "tissue": "tissue labels",
@@ -68,6 +69,7 @@ class Course:
         self.done = Counter(line_of(tasks[key]) for key in finished)
         self.folds = _folds(tasks)
         self.pace = Pace(tasks, finished)
+        self._order = {key: place for place, key in enumerate(tasks)}
         self._since: dict[str, float] = {}
         self._looked = -LOOK_SECONDS
         self._old = stamps(folder)  # of a run that was stopped
@@ -105,8 +107,8 @@ class Course:
                 return
             self._looked = now
             found = stamps(self.folder)
-            keys = [k for k, stamp in found.items() if self._old.get(k) != stamp]
-            keys = [key for key in self.tasks if key in set(keys) - self.ended]
+            new = {k for k, stamp in found.items() if self._old.get(k) != stamp} - self.ended
+            keys = sorted(new & self._order.keys(), key=self._order.__getitem__)
             self._since = {key: self._since.get(key, now) for key in keys}
             self.at_work = {key: read(self.folder, key) for key in keys}
             self.pace.watch([self.tasks[key] for key in keys])

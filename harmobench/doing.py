@@ -42,6 +42,20 @@ def begin(run: Path, task: Task) -> Path:
     return marker
 
 
+def ask_to_stop(run: Path) -> None:
+    """Let no task begin any more; those at work go on to their end."""
+    write_text(_stop(run), "")
+
+
+def stopping(run: Path) -> bool:
+    """Whether the run was asked to stop."""
+    return _stop(run).exists()
+
+
+def _stop(run: Path) -> Path:
+    return running(run, ".stop")
+
+
 def teller(run: Path, task: Task) -> Callable[[int, int, str], None]:
     """Make a progress callback that writes how far a task is into its file, once a second."""
     marker = running(run, task.key)

@@ -53,6 +53,10 @@ class MeasurementError(HarmobenchError):
     """A segmenter, morphometry tool or metric that could not measure what it was given."""
 
 
+class StoppedError(Exception):
+    """The system stopped a run half-way, by a full disk say; what is finished stays."""
+
+
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     """Propose the known name that is most like the one given, as the end of a message.
 

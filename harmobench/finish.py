@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -18,6 +19,7 @@ from harmobench.job import Job, job_from
 from harmobench.parts import Part
 from harmobench.plan import Gap, Plan
 from harmobench.references import atlas_references
+from harmobench.removed import cost_of, read_removed
 from harmobench.results import (
     AGGREGATE_COLUMNS,
     COMPARISON_COLUMNS,
@@ -27,6 +29,7 @@ from harmobench.results import (
     WARNING_COLUMNS,
     read_table,
     table,
+    write_pieces,
     write_table,
 )
 from harmobench.store import Store, link, link_folder, read_json, write_json
@@ -48,13 +51,31 @@ class Run:
 
 def write_results(run: Run, failed: Mapping[str, tuple[Task, str]]) -> pd.DataFrame:
     """Write scores, aggregates, comparisons, costs, failures and warnings; return the scores."""
-    scores = table(_score_rows(run), SCORE_COLUMNS)
-    write_table(scores, run.folder / "scores")
+    scores = _write_scores(run)
     write_statistics(run.folder, run.job, scores)
-    write_table(table(_cost_rows(run), COST_COLUMNS), run.folder / "costs")
+    costs = _costs(run)
+    write_table(table(_cost_rows(run, costs), COST_COLUMNS), run.folder / "costs")
     write_table(table(_failure_rows(failed), FAILURE_COLUMNS), run.folder / "failures")
-    write_table(table(_warning_rows(run), WARNING_COLUMNS), run.folder / "warnings")
+    write_table(table(_warning_rows(run, costs), WARNING_COLUMNS), run.folder / "warnings")
     return scores
+
+
+def _write_scores(run: Run) -> pd.DataFrame:
+    """Write the scores, a method at a time: the first column that they are sorted by."""
+    import pandas as pd
+
+    metrics = {part.name: part.build() for part in run.job.metrics}
+    tasks, gaps = defaultdict(list), defaultdict(list)
+    for task in run.plan.of_kind("score"):
+        tasks[task.args["method"]].append(task)
+    for gap in run.plan.gaps:
+        gaps[gap.args["method"]].append(gap)
+    pieces = [
+        table(_score_rows(run, tasks[method], gaps[method], metrics), SCORE_COLUMNS)
+        for method in sorted({*tasks, *gaps})
+    ] or [table([], SCORE_COLUMNS)]
+    write_pieces(pieces, run.folder / "scores")
+    return pd.concat(pieces, ignore_index=True)
 
 
 def write_statistics(folder: Path, job: Job, scores: pd.DataFrame) -> None:
@@ -72,16 +93,18 @@ def write_statistics(folder: Path, job: Job, scores: pd.DataFrame) -> None:
         write_table(table(rows, columns), folder / stem)
 
 
-def _score_rows(run: Run) -> list[dict[str, Any]]:
+def _score_rows(
+    run: Run, tasks: Sequence[Task], gaps: Sequence[Gap], metrics: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Scores of one method."""
     rows = []
-    metrics = {part.name: part.build() for part in run.job.metrics}
-    for task in run.plan.of_kind("score"):
+    for task in tasks:
         args = task.args
         head = _head(run.job, args, metrics)
         for row in read_json(run.store.path(task.key) / "rows.json"):
             subject = row["subject"] or args.get("subject", "")
             rows.append({**head, **row, "subject": subject, "fold": _fold(run.job, args, subject)})
-    return rows + _gap_rows(run, metrics)
+    return rows + _gap_rows(run, gaps, metrics)
 
 
 def _head(job: Job, args: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,10 +125,10 @@ def _fold(job: Job, args: Mapping[str, Any], subject: str) -> int:
     return job.folds[args["repeat"]].get(subject, -1) if folds else -1
 
 
-def _gap_rows(run: Run, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _gap_rows(run: Run, gaps: Sequence[Gap], metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     by_subject: dict[tuple[Any, ...], dict[str, Gap]] = {}
     of_cohort: dict[tuple[Any, ...], dict[Any, Gap]] = {}
-    for gap in run.plan.gaps:
+    for gap in gaps:
         key = tuple(gap.args[k] for k in ("method", "repeat", "metric", "tool"))
         subject, scanner = gap.args["subject"], gap.args["scanner"]
         if metrics[gap.args["metric"]].level == "cohort":
@@ -114,14 +137,14 @@ def _gap_rows(run: Run, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             by_subject.setdefault((*key, subject), {})[scanner] = gap
     cohort = run.job.cohort
     rows = []
-    for gaps in of_cohort.values():
-        if len(gaps) == len(cohort):  # else it was scored on the scans that there are
-            rows += _gap_structures(run, metrics, next(iter(gaps.values())), "", ("", ""))
-    for (_, _, metric_name, _, subject), gaps in by_subject.items():
+    for found in of_cohort.values():
+        if len(found) == len(cohort):  # else it was scored on the scans that there are
+            rows += _gap_structures(run, metrics, next(iter(found.values())), "", ("", ""))
+    for (_, _, metric_name, _, subject), found in by_subject.items():
         metric = metrics[metric_name]
         scanners = [scan.scanner for scan in cohort.of(subject)]
         for where in _places(scanners, metric.level):
-            own = [gaps[scanner] for scanner in where if scanner in gaps]
+            own = [found[scanner] for scanner in where if scanner in found]
             if own:
                 rows += _gap_structures(run, metrics, own[0], subject, where)
     return rows
@@ -162,10 +185,16 @@ def _places(scanners: list[str], level: str) -> list[tuple[str, str]]:
     return [(scanner, "") for scanner in scanners]
 
 
-def _cost_rows(run: Run) -> list[dict[str, Any]]:
+def _costs(run: Run) -> dict[str, dict[str, Any]]:
+    """Read what each task took, by key."""
+    removed = read_removed(run.store.folder.parent)
+    return {key: cost_of(task, run.store, removed) for key, task in run.plan.tasks.items()}
+
+
+def _cost_rows(run: Run, costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     totals: dict[tuple[str, str, str, int], dict[str, Any]] = {}
     for task in run.plan.tasks.values():
-        cost = read_json(run.store.path(task.key) / "cost.json")
+        cost = costs[task.key]
         method, tool = str(task.args.get("method", "")), str(task.args.get("tool", ""))
         key = (task.kind, method, tool, int(task.args.get("fold", -1)))
         row = totals.setdefault(key, {"seconds": 0.0, "peak_mb": 0.0, "parameters": -1})
@@ -185,11 +214,11 @@ def _failure_rows(failed: Mapping[str, tuple[Task, str]]) -> list[dict[str, Any]
     return [{**_place(task), "reason": reason} for task, reason in failed.values()]
 
 
-def _warning_rows(run: Run) -> list[dict[str, Any]]:
+def _warning_rows(run: Run, costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {**_place(task), "warning": text}
         for task in run.plan.tasks.values()
-        for text in read_json(run.store.path(task.key) / "cost.json").get("warnings", ())
+        for text in costs[task.key].get("warnings", ())
     ]
 
 

@@ -153,7 +153,7 @@ class Context:
     progress
         Call with (done, total, what).
     scanners
-        All scanners of the cohort, in order.
+        Those of the scans that the task is given, in order.
     target
         The target scanner, where one is used.
     group, covariates

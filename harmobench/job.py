@@ -9,10 +9,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from harmobench.cohort import Cohort, Scan
+from harmobench.imaging.volume import Grid
 from harmobench.interface import Group
 from harmobench.parts import Part, installed
-from harmobench.store import merkle, read_json
+from harmobench.store import hash_once, merkle, read_json
+from harmobench.where import Where
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,10 @@ class Options:
     repeats: int = 1
     device: str = "auto"
     workers: int | None = None
+    memory: str | None = None
     scheduler: str | None = None
+    slurm: str | None = None
+    cluster: Path | None = None
     target: str | None = None
     group: str | None = None
     covariates: str | None = None
@@ -41,6 +48,12 @@ class Options:
     precomputed: tuple[str, ...] = ()
     margin: tuple[str, ...] = ()
     controls: str = "auto"
+    time_limit: str = "24h"
+
+    @property
+    def where(self) -> Where:
+        """Where tasks are to be done."""
+        return Where(self.workers, self.memory, self.scheduler, self.slurm, self.cluster)
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,7 @@ class Job:
     Attributes
     ----------
     scans
-        Each with subject, scanner, image, mask, values (columns), hashes (file to SHA-256).
+        Each with subject, scanner, image, mask, values (columns), hashes (file to SHA-256), grid.
     source
         The manifest.
     atlas
@@ -103,6 +116,24 @@ class Job:
         """The scans as the manifest has them."""
         return Cohort(tuple(_scan(row) for row in self.scans), self.source)
 
+    @cached_property
+    def contents(self) -> Mapping[str, str]:
+        """SHA-256 of each file that the manifest names, as it was when the run began."""
+        return {path: content for row in self.scans for path, content in row["hashes"].items()}
+
+    def content_elsewhere(self, path: Path) -> str:
+        """SHA-256 of a file that was made elsewhere, as it was when this job first asked.
+
+        A plan that is made again within a run has the keys that it had.
+        """
+        if path not in self._elsewhere:
+            self._elsewhere[path] = hash_once(path)
+        return self._elsewhere[path]
+
+    @cached_property
+    def _elsewhere(self) -> dict[Path, str]:
+        return {}
+
     def part(self, kind: str, name: str) -> Part:
         """One plugin of this run; where it is only a shared input, the installed one."""
         for part in getattr(self, kind):
@@ -113,6 +144,18 @@ class Job:
     def trained(self, method: str) -> bool:
         """Whether a method is cross-validated: its test scans share a model within a fold."""
         return bool(self.part("methods", method).needs["folds"])
+
+    def columns_of(self, method: Part) -> tuple[str, ...]:
+        """Columns of the manifest that a method sees: those that it declared, which its keys hold.
+
+        The clinical group's column is none of the covariates of a method that may not see it.
+        """
+        column = self.group["column"] if self.group else None
+        names = self.covariates if method.needs["covariates"] else ()
+        own = [name for name in names if name != column]
+        if column is not None and method.needs["group"]:
+            own.append(column)
+        return tuple(own)
 
     @property
     def groups(self) -> Group | None:
@@ -146,13 +189,17 @@ def _content(row: Mapping[str, Any]) -> list[Any]:
 
 
 def _scan(row: Mapping[str, Any]) -> Scan:
-    return Scan(
+    scan = Scan(
         subject=row["subject"],
         scanner=row["scanner"],
         image=Path(row["image"]),
         mask=Path(row["mask"]) if row["mask"] else None,
         values=MappingProxyType(dict(row["values"])),
     )
+    if "grid" not in row:  # of runs of earlier versions
+        return scan
+    shape, matrix = row["grid"]
+    return scan.lying_on(Grid.make(shape, np.array(matrix)))
 
 
 @lru_cache(maxsize=4)

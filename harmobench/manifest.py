@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
-
+from harmobench.cells import cell_faults, header_faults, read_cells
 from harmobench.cohort import Cohort, Progress, Scan, no_progress
 from harmobench.errors import HarmobenchError, ManifestError, nearest
-from harmobench.imaging.volume import FloatArray, Grid, check_stream, read_grid, read_voxels
+from harmobench.facts import Facts, facts_of
+from harmobench.imaging.nifti import is_file
+from harmobench.imaging.volume import Grid
+from harmobench.pool import each
+from harmobench.soundness import looker, seen_before
 
 REQUIRED = ("subject", "scanner", "image")
 FILES = ("image", "mask", "to_native", "native_image", "tissue")
@@ -23,7 +25,11 @@ Check = Callable[[Scan, bool], list[str]]
 
 
 def read_cohort(
-    path: Path, progress: Progress = no_progress, *, unmatched: Check | None = None
+    path: Path,
+    progress: Progress = no_progress,
+    *,
+    unmatched: Check | None = None,
+    facts: Facts | None = None,
 ) -> Cohort:
     """Read a manifest and every image in it, strictly.
 
@@ -50,22 +56,18 @@ def read_cohort(
     faults += more
     if unmatched is None:
         faults += _structure_faults(scans)
-    faults += _image_faults(scans, progress, unmatched)
+    facts = facts_of(path) if facts is None else facts
+    try:
+        faults += _image_faults(scans, progress, unmatched, facts)
+    finally:  # of what was read before Ctrl-C, too
+        facts.save()
     if faults:
         raise ManifestError(faults, path)
     return Cohort(tuple(scan for _, scan in scans), str(path))
 
 
 def _read_rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
-    if not path.is_file():
-        raise HarmobenchError(f"expected a manifest (.csv or .tsv), found no file at {path}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise HarmobenchError(f"expected text in UTF-8, found other bytes in {path}") from error
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    table = list(csv.reader(text.splitlines(), delimiter=delimiter))
-    lines = [(n, row) for n, row in enumerate(table, start=1) if any(cell.strip() for cell in row)]
+    lines = read_cells(path)
     if not lines:
         raise HarmobenchError(f"expected a header and one row a scan, found an empty file: {path}")
     header = [name.strip() for name in lines[0][1]]
@@ -82,7 +84,10 @@ def _read_rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]
             continue
         values = (cell.strip() for cell in cells)
         row = dict(zip(header, ("" if v in EMPTY else v for v in values), strict=True))
-        rows.append((number, row))
+        odd = list(cell_faults(number, row))
+        faults += odd
+        if not odd:
+            rows.append((number, row))
     if not rows and not faults:
         faults.append("expected one row a scan, found a header only")
     return rows, faults
@@ -115,7 +120,7 @@ def _header_faults(header: Sequence[str]) -> list[str]:
             faults.append(f"row 1: column '{name}' stands {count} times: keep one")
         if not name:
             faults.append("row 1: a column has no name: give it one")
-    return faults
+    return [*faults, *header_faults(header)]
 
 
 def _scans(
@@ -132,7 +137,7 @@ def _scans(
         for name in row:
             if row[name] and name != "image" and is_file_column(name):
                 target = path.parent / row[name]
-                if not target.is_file():
+                if not is_file(target):
                     faults.append(
                         f"row {number}, column {name}: found no file at {target}: "
                         "paths are relative to the manifest"
@@ -146,7 +151,7 @@ def _scans(
                 f"{seen[key]}: keep one scan for each subject and scanner"
             )
             continue
-        image = (path.parent / row["image"]).resolve()
+        image = Path(os.path.realpath(path.parent / row["image"]))  # links may go in a circle
         if image in images:
             faults.append(
                 f"row {number}, column image: {row['image']} already stands in row "
@@ -202,119 +207,21 @@ def _structure_faults(scans: Sequence[tuple[int, Scan]]) -> list[str]:
 
 
 def _image_faults(
-    scans: Sequence[tuple[int, Scan]], progress: Progress, unmatched: Check | None
+    scans: Sequence[tuple[int, Scan]], progress: Progress, unmatched: Check | None, facts: Facts
 ) -> list[str]:
     faults: list[str] = []
     grids: list[tuple[int, Scan, Grid]] = []
-    masks: dict[Path, str] = {}
+    known = {scan: seen_before(scan, facts) for _, scan in scans}
+    fresh = each(looker(facts), [scan for scan, seen in known.items() if seen is None])
     for done, (number, scan) in enumerate(scans, start=1):
-        with suppress(HarmobenchError):  # said by scan_faults
-            grids.append((number, scan, read_grid(scan.image)))
-        own = scan_faults(scan, masks)
+        seen = known[scan] or next(fresh)
+        if seen.grid is not None:
+            grids.append((number, scan, seen.grid))
+        own = list(seen.faults)
         own += unmatched(scan, not own) if unmatched else []
         faults += [f"row {number}, {text}" for text in own]
         progress(done, len(scans), f"reading {scan}")
     return faults + (_grid_faults(grids) if unmatched is None else [])
-
-
-def scan_faults(scan: Scan, masks: dict[Path, str] | None = None) -> list[str]:
-    """Faults of the files of one scan, each beginning with its column.
-
-    Parameters
-    ----------
-    scan
-        Of a cohort, or beside one.
-    masks
-        Fault of each mask that was read already, "" for none; others are added.
-    """
-    try:
-        read_grid(scan.image)
-        check_stream(scan.image)
-        faults = [f"column image: {text}" for text in _voxel_faults(scan)]
-    except HarmobenchError as error:
-        return [f"column image: {error}"]
-    return faults + _grid_of_files(scan, {} if masks is None else masks)
-
-
-def _voxel_faults(scan: Scan) -> list[str]:
-    voxels = read_voxels(scan.image)
-    broken = int(np.count_nonzero(~np.isfinite(voxels)))
-    if broken:
-        return [
-            f"expected finite intensities, found {broken} NaN or inf voxels in {scan.image}: "
-            "set them to 0 outside the brain, or make the image again"
-        ]
-    if not voxels.any():
-        return [f"expected a brain, found only zeros in {scan.image}: make the image again"]
-    inside = _inside(scan, voxels)
-    if inside.size and inside.min() == inside.max():
-        return [
-            f"expected an image with contrast, found the one value {inside.min():g} "
-            f"in the whole brain in {scan.image}"
-        ]
-    return []
-
-
-def _inside(scan: Scan, voxels: FloatArray) -> FloatArray:
-    mask = scan.mask
-    if mask is None or not mask.is_file() or _mask_fault(mask, scan.grid):
-        inside: FloatArray = voxels[voxels != 0]
-    else:
-        inside = voxels[read_voxels(mask) > 0]
-    return inside
-
-
-def _grid_of_files(scan: Scan, masks: dict[Path, str]) -> list[str]:
-    """Faults of a scan's mask and tissue labels; many scans share one mask, which is read once."""
-    faults = []
-    if scan.mask is not None and scan.mask.is_file():
-        if scan.mask not in masks:
-            masks[scan.mask] = _mask_fault(scan.mask, scan.grid)
-        if masks[scan.mask]:
-            faults.append(f"column mask: {masks[scan.mask]}")
-    tissue = Path(scan.values.get("tissue", "") or ".")
-    if tissue.is_file():
-        fault = _other_grid(tissue, scan.grid) or _tissue_fault(tissue)
-        faults += [f"column tissue: {fault}"] if fault else []
-    return faults
-
-
-def _tissue_fault(path: Path) -> str:
-    try:
-        found = np.unique(read_voxels(path))
-    except HarmobenchError as error:
-        return str(error)
-    if not np.isin(found, (0, 1, 2, 3)).all():
-        odd = ", ".join(f"{value:g}" for value in found[~np.isin(found, (0, 1, 2, 3))][:3])
-        return f"expected labels 1 CSF, 2 GM, 3 WM and 0, found {odd} in {path}"
-    if 1 not in found:
-        return f"expected labels 1 CSF, 2 GM, 3 WM, found no CSF in {path}"
-    return ""
-
-
-def _mask_fault(mask: Path, grid: Grid) -> str:
-    fault = _other_grid(mask, grid)
-    if fault:
-        return fault
-    voxels = read_voxels(mask)
-    if not np.isfinite(voxels).all():
-        return f"expected 0 outside and 1 inside the brain, found NaN or inf in {mask}"
-    if not (voxels > 0).any():
-        return f"expected a brain mask, found an empty one in {mask}"
-    return ""
-
-
-def _other_grid(path: Path, grid: Grid) -> str:
-    try:
-        found = read_grid(path)
-    except HarmobenchError as error:
-        return str(error)
-    if found.matches(grid):
-        return ""
-    return (
-        f"expected the image's grid ({grid}), found another shape or affine ({found}) in {path}: "
-        "resample it to the image"
-    )
 
 
 def _grid_faults(grids: Sequence[tuple[int, Scan, Grid]]) -> list[str]:

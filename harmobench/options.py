@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 
 from harmobench.errors import SettingsError, nearest
 from harmobench.job import Options
+from harmobench.tomls import read_toml
 
-PATHS = ("cohort", "out", "biomarkers")
+PATHS = ("cohort", "out", "biomarkers", "cluster")
 LISTS = ("set", "precomputed", "measures", "margin")
 JOINED = ("methods", "metrics", "segmenters", "covariates")
 
@@ -53,9 +53,9 @@ def _from_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise SettingsError(f"--config: expected a TOML file, found none at {path}")
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--config: expected TOML in {path}, found a fault: {error}") from error
+        data = read_toml(path)
+    except ValueError as error:
+        raise SettingsError(f"--config: expected TOML in {path}, found {error}") from error
     known = {field.name for field in fields(Options)}
     for name in data:
         if name not in known:
@@ -74,6 +74,8 @@ def _value(name: str, value: Any, path: Path) -> Any:
         return str(path.parent / value)
     if name == "set":
         return tuple(_sets(value))
+    if name == "margin":
+        return tuple(_texts(name, value))
     if name in ("precomputed", "measures"):
         return tuple(_relative(text, path.parent) for text in _texts(name, value))
     if name in JOINED and isinstance(value, list):

@@ -15,6 +15,7 @@ RECENT = 20  # tasks of a group whose mean is taken: the first also load librari
 ENOUGH = 5  # tasks that must have ended before anything is said
 SHORT = (
     "space",
+    "everyone",
     "regions",
     "merge",
     "picture",

@@ -11,7 +11,17 @@ from typing import Any
 from harmobench.base import Method
 from harmobench.errors import PluginError
 from harmobench.interface import CONTROLS, Needs, Piecewise
-from harmobench.registry import KINDS, Plugin, build, find, plugins
+from harmobench.registry import KINDS, Plugin, build, find, name_fault, plugins
+
+# What a plugin of each kind must have, of the protocols in `harmobench.interface`.
+CONTRACT = {
+    "methods": ("fit", "transform", "save", "load"),
+    "metrics": ("level", "reads", "better", "range", "structures", "prepare", "merge", "score"),
+    "statistics": ("mode", "aggregate", "compare"),
+    "segmenters": ("available", "version", "segment"),
+    "morphometry": ("reads", "structures", "measure"),
+    "reports": ("write",),
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,12 @@ class Part:
     aside: Sequence[str] = ()
     structures: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse a name that cannot become a folder's: it may come from anyone's run.json."""
+        fault = name_fault(self.name)
+        if fault:
+            raise PluginError(f"name of a plugin: {fault}")
+
     @property
     def identity(self) -> list[Any]:
         """All of the plugin that its results depend on."""
@@ -98,7 +114,8 @@ def _refuse_foreign(part: Part) -> None:
 
 @lru_cache(maxsize=1)
 def _targets() -> frozenset[str]:
-    return frozenset(p.target for kind in KINDS for p in plugins(kind).values())
+    kinds = (kind for kind in KINDS if kind != "commands")  # to build one would be to run it
+    return frozenset(p.target for kind in kinds for p in plugins(kind).values())
 
 
 def plugin_part(plugin: Plugin, parameters: Mapping[str, Any], preset: str) -> Part:
@@ -110,6 +127,7 @@ def plugin_part(plugin: Plugin, parameters: Mapping[str, Any], preset: str) -> P
         Broken plugin, wrong parameters, or a method without needs.
     """
     instance = build(plugin, parameters, preset)
+    _refuse_incomplete(plugin, instance)
     reference = getattr(instance, "reference", None)
     more = _method_traits(plugin, instance) if plugin.kind == "methods" else {}
     if plugin.kind in ("segmenters", "morphometry"):
@@ -119,17 +137,37 @@ def plugin_part(plugin: Plugin, parameters: Mapping[str, Any], preset: str) -> P
         target=plugin.target,
         distribution=plugin.distribution,
         digest=plugin.digest(),
-        parameters=_plain(vars(instance)) if hasattr(instance, "__dict__") else {},
+        parameters=_parameters(plugin, instance),
         config=";".join(f"{k}={v}" for k, v in sorted(parameters.items())) or "default",
         reference=asdict(reference) if reference is not None else {},
         **more,
     )
 
 
+def _refuse_incomplete(plugin: Plugin, instance: Any) -> None:
+    lacking = [name for name in CONTRACT.get(plugin.kind, ()) if not hasattr(instance, name)]
+    if lacking:
+        raise PluginError(
+            f"plugin '{plugin.name}' ({plugin.target}, from {plugin.distribution}): expected what "
+            f"harmobench.interface says of {plugin.kind}, found no {', '.join(lacking)}"
+        )
+
+
 def _version(tool: Any) -> str:
     """Version of a program that can run here; "" where it cannot, or nothing is run."""
     runs = hasattr(tool, "available") and tool.available() is None
     return str(tool.version()) if runs else ""
+
+
+def _parameters(plugin: Plugin, instance: Any) -> dict[str, Any]:
+    """Parameters as plain data; of a class that is no dataclass whatever it has."""
+    try:
+        return dict(_plain(vars(instance))) if hasattr(instance, "__dict__") else {}
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PluginError(
+            f"plugin '{plugin.name}' ({plugin.target}, from {plugin.distribution}): expected "
+            f"parameters that JSON can hold, found others: {error}"
+        ) from error
 
 
 def _plain(data: Any) -> Any:

@@ -1,11 +1,12 @@
-"""Where a cohort lies: its atlas, its masks, its way back to native space, its files' hashes."""
+"""Where a cohort lies: its atlas, its masks, its files' hashes."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,77 +20,39 @@ from harmobench.atlas import (
     refuse_other_space,
 )
 from harmobench.cohort import Cohort, Progress, Scan
-from harmobench.errors import AtlasError, HarmobenchError, ManifestError
+from harmobench.errors import AtlasError, ManifestError
+from harmobench.facts import Facts
 from harmobench.imaging.landmarks import contrast_to_noise
-from harmobench.imaging.volume import read_grid, read_voxels, without_spikes
-from harmobench.imaging.warp import likeness, read_field
+from harmobench.imaging.volume import read_voxels, without_spikes
 from harmobench.manifest import is_file_column
-from harmobench.store import hash_file, hash_once, merkle
+from harmobench.pool import each
+from harmobench.soundness import as_facts, known_grid
+from harmobench.store import hash_file, merkle
 
 FARTHEST = 3.0  # times the median mean of the cohort: units differ by more, anatomy by far less
-LEAST_LIKENESS = 0.75  # of an image brought back with the native one
-COARSE = 3.5  # mm: two interpolations of such voxels make an image unlike itself
 SMALLEST_COMMON_MASK = 0.8  # of the median mask: below it one bad mask would decide every score
 
 
-def ways_back(cohort: Cohort, notes: list[str], progress: Progress) -> bool:
-    """Whether every scan has its way back to native space; each is read and checked.
+class Placed(NamedTuple):
+    """What a run asks of a scan that lies in the atlas's space.
 
-    Raises
-    ------
-    ManifestError
-        Each `to_native` file that is no displacement field, or is not that of its `native_image`.
+    Attributes
+    ----------
+    size
+        Voxels of its mask within the atlas's; of all scans without a mask 0.
+    level
+        Mean size of its intensities within its brain.
+    contrast
+        Contrast-to-noise of grey and white matter.
     """
-    found = [scan for scan in cohort.scans if scan.values.get("to_native")]
-    if len(found) < len(cohort.scans):
-        if found:
-            missing = next(s for s in cohort.scans if not s.values.get("to_native"))
-            notes.append(
-                f"volumes are measured in template space: only {len(found)} of {len(cohort)} scans "
-                f"have a to_native, {missing} has none"
-            )
-        return False
-    faults = []
-    for done, scan in enumerate(found, start=1):
-        fault = _way_back_fault(scan)
-        faults += [f"{scan}, column to_native: {fault}"] if fault else []
-        progress(done, len(found), f"reading the way back to native space of {scan}")
-    if faults:
-        raise ManifestError(faults, Path(cohort.source))
-    return True
 
-
-def _way_back_fault(scan: Scan) -> str:
-    """Say what is wrong with a scan's way back, as far as its native image tells; "" for nothing.
-
-    Another person's brain, brought back, is like this one's native image to r = .73 at most on ten
-    real scans; its own to .97 at least.
-    """
-    path = Path(scan.values["to_native"])
-    try:
-        field, native = read_field(path)
-        if not scan.values.get("native_image") or native.voxel_sizes.max() > COARSE:
-            return ""
-        other = Path(scan.values["native_image"])
-        grid = read_grid(other)
-        if not grid.matches(native):
-            return (
-                f"expected a field on the grid of {other.name} ({grid}), found {native} in {path}"
-            )
-        r = likeness(scan.voxels(), scan.grid, field, native, read_voxels(other))
-    except HarmobenchError as error:
-        return str(error)
-    if r >= LEAST_LIKENESS:
-        return ""
-    return (
-        f"expected the way back from {scan.image.name} to {other.name}, with a correlation of at "
-        f"least {LEAST_LIKENESS:g} between the two there, found {r:.2f}: is {path.name} of another "
-        "scan?"
-    )
+    size: int
+    level: float
+    contrast: float
 
 
 def place(
-    source: str, cohort: Cohort, progress: Progress
+    source: str, cohort: Cohort, progress: Progress, facts: Facts | None = None
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Check that a cohort lies in an atlas's space.
 
@@ -105,19 +68,32 @@ def place(
     """
     with tempfile.TemporaryDirectory(prefix="harmobench-") as scratch:
         own = read_atlas_source(source, Path(scratch) / "own")
-        grid = cohort.scans[0].grid
-        atlas = bring_atlas(own, grid, Path(scratch) / "atlas")
-        contrast, sizes, common = _measure_scans(cohort, atlas, progress)
-        _refuse_small_mask(cohort, sizes, common)
+        digest = atlas_digest(own)
+        placing = _Placing(cohort, own, digest, Path(scratch), Facts() if facts is None else facts)
+        placed = placing.scans(progress)
+        _refuse_other_scale(cohort, [own.level for own in placed])
+        if masks := placing.masks:
+            sizes = [
+                each.size for each, scan in zip(placed, cohort.scans, strict=True) if scan.mask
+            ]
+            _refuse_small_mask(cohort, sizes, placing.common(masks))
         described = {
             "source": source if source == BUILTIN else str(Path(source).absolute()),
-            "digest": atlas_digest(own),
+            "digest": digest,
             "name": own.name,
             "space": own.space,
             "reference": own.reference,
             "regions": sorted(own.labels),
         }
-    return described, contrast
+    return described, _contrast(cohort, placed)
+
+
+def _contrast(cohort: Cohort, placed: Sequence[Placed]) -> dict[str, float]:
+    """Mean contrast-to-noise of each scanner's RAW."""
+    found: dict[str, list[float]] = {scanner: [] for scanner in cohort.scanners}
+    for scan, own in zip(cohort.scans, placed, strict=True):
+        found[scan.scanner].append(own.contrast)
+    return {scanner: float(np.mean(values)) for scanner, values in found.items()}
 
 
 def atlas_digest(atlas: Atlas) -> str:
@@ -131,26 +107,76 @@ def read_atlas_source(source: str, folder: Path) -> Atlas:
     return builtin_atlas(folder) if source == BUILTIN else read_atlas(Path(source).absolute())
 
 
-def _measure_scans(
-    cohort: Cohort, atlas: Atlas, progress: Progress
-) -> tuple[dict[str, float], list[int], int]:
-    contrast: dict[str, list[float]] = {scanner: [] for scanner in cohort.scanners}
-    common = atlas.brain().copy()
-    sizes, levels = [], []
-    for done, scan in enumerate(cohort.scans, start=1):
-        voxels = scan.voxels()
-        brain = scan.brain()
+class _Placing:
+    """Measures how scans lie in an atlas: those that are not known, and then only is it resampled.
+
+    What is known of a scan is kept under its image, for its mask, the atlas and the cohort's grid.
+    """
+
+    def __init__(
+        self, cohort: Cohort, own: Atlas, digest: str, scratch: Path, facts: Facts
+    ) -> None:
+        self.cohort = cohort
+        self.own = own
+        self.scratch = scratch
+        self.facts = facts
+        self.grid = cohort.scans[0].grid
+        self.name = merkle(digest, as_facts(self.grid))
+        self.masks = sorted({scan.mask for scan in cohort.scans if scan.mask is not None})
+
+    @cached_property
+    def atlas(self) -> Atlas:
+        """The atlas on the cohort's grid."""
+        return bring_atlas(self.own, self.grid, self.scratch / "atlas")
+
+    def scans(self, progress: Progress) -> list[Placed]:
+        """Measure each scan; the first that does not lie in the atlas's space is refused."""
+        known = {scan: self.known(scan) for scan in self.cohort.scans}
+        missing = [scan for scan, placed in known.items() if placed is None]
+        if missing:
+            self.atlas.brain()  # read here, and not at once in several threads
+        fresh = each(self.measure, missing)
+        found = []
+        for done, scan in enumerate(self.cohort.scans, start=1):
+            found.append(known[scan] or next(fresh))
+            progress(done, len(self.cohort), f"placing {scan} in {self.own.space}")
+        return found
+
+    def key(self, scan: Scan) -> str:
+        mask = self.facts.hash(scan.mask) if scan.mask is not None else ""
+        return f"placed:{self.name}:{mask}"
+
+    def known(self, scan: Scan) -> Placed | None:
+        value = self.facts.get(self.facts.hash(scan.image), self.key(scan))
+        kinds = (int, float, float)
+        sound = isinstance(value, list) and [type(number) for number in value] == [*kinds]
+        return Placed(*value) if sound and not np.isnan(value).any() else None
+
+    def measure(self, scan: Scan) -> Placed:
+        voxels, brain, atlas = scan.voxels(), scan.brain(), self.atlas
         refuse_other_space(str(scan), *check_space(voxels, brain, atlas), atlas)
-        if scan.mask is not None:
-            common &= brain
-            sizes.append(int(np.count_nonzero(brain & atlas.brain())))
-        levels.append(float(np.abs(without_spikes(voxels[brain])).mean(dtype=np.float64)))
         gm, wm = atlas.tissue("gm") & brain, atlas.tissue("wm") & brain
-        contrast[scan.scanner].append(contrast_to_noise(voxels, gm, wm))
-        progress(done, len(cohort), f"placing {scan} in {atlas.space}")
-    _refuse_other_scale(cohort, levels)
-    means = {scanner: float(np.mean(values)) for scanner, values in contrast.items()}
-    return means, sizes, int(np.count_nonzero(common))
+        placed = Placed(
+            size=int(np.count_nonzero(brain & atlas.brain())) if scan.mask else 0,
+            level=float(np.abs(without_spikes(voxels[brain])).mean(dtype=np.float64)),
+            contrast=contrast_to_noise(voxels, gm, wm),
+        )
+        self.facts.put(self.facts.hash(scan.image), self.key(scan), list(placed))
+        return placed
+
+    def common(self, masks: Sequence[Path]) -> int:
+        """Count the atlas's brain voxels that lie in all masks."""
+        contents = sorted({self.facts.hash(mask) for mask in masks})
+        name = f"common:{self.name}:{merkle(contents)}"
+        known = self.facts.get(contents[0], name)
+        if type(known) is int and known >= 0:
+            return known
+        common = self.atlas.brain().copy()
+        for mask in masks:
+            common &= read_voxels(mask) > 0
+        count = int(np.count_nonzero(common))
+        self.facts.put(contents[0], name, count)
+        return count
 
 
 def _refuse_other_scale(cohort: Cohort, levels: Sequence[float]) -> None:
@@ -183,8 +209,9 @@ def _refuse_small_mask(cohort: Cohort, sizes: Sequence[int], common: int) -> Non
         )
 
 
-def hashed(scan: Scan) -> dict[str, Any]:
+def hashed(scan: Scan, facts: Facts | None = None) -> dict[str, Any]:
     """Describe a scan as plain data: absolute paths, and the SHA-256 of each file it names."""
+    facts = Facts() if facts is None else facts
     files = [scan.image] if scan.mask is None else [scan.image, scan.mask]
     files += [Path(text) for name, text in scan.values.items() if text and is_file_column(name)]
     return {
@@ -196,5 +223,6 @@ def hashed(scan: Scan) -> dict[str, Any]:
             name: str(Path(text).absolute()) if text and is_file_column(name) else text
             for name, text in scan.values.items()
         },
-        "hashes": {str(path.absolute()): hash_once(path) for path in files},
+        "hashes": {str(path.absolute()): facts.hash(path) for path in files},
+        "grid": as_facts(known_grid(facts, facts.hash(scan.image), "grid") or scan.grid),
     }

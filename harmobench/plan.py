@@ -20,7 +20,7 @@ from harmobench.folds import Split, split
 from harmobench.interface import CONTROLS
 from harmobench.job import Job
 from harmobench.parts import Part
-from harmobench.store import hash_file, hash_once, merkle
+from harmobench.store import merkle
 from harmobench.task import Task
 
 NEEDS_TISSUE = "tissue"
@@ -79,7 +79,7 @@ def make_plan(job: Job, failed: Mapping[str, str] | None = None) -> Plan:
     """
     _refuse_inputs(job)
     planner = _Planner(job, dict(failed or {}))
-    planner.everything()
+    planner.all_methods()
     return planner.plan
 
 
@@ -121,12 +121,15 @@ class _Planner:
         self.broken = failed
         self.plan = Plan()
         self.rows = {(row["subject"], row["scanner"]): row for row in job.scans}
+        self.by_subject: dict[str, list[tuple[str, str]]] = {}
+        for scan in self.rows:
+            self.by_subject.setdefault(scan[0], []).append(scan)
         self.cohort = job.cohort
         self.metric_traits = {part.name: _traits(part) for part in job.metrics}
-        self.base = merkle(job.kernel, dict(job.environment))
+        self.base = merkle(job.kernel, dict(job.environment), job.threads)
         self.known: dict[tuple[Any, ...], str] = {}  # keys that many tasks ask for again
 
-    def everything(self) -> None:
+    def all_methods(self) -> None:
         for part in self.job.methods:
             for repeat in self.repeats(part):
                 for scan in self.rows:
@@ -185,19 +188,6 @@ class _Planner:
     def make_image(self, part: Part, repeat: int, subject: str, scanner: str) -> str:
         row = self.rows[subject, scanner]
         needs = {"space": self.space()}
-        identity: list[Any] = [part.identity]
-        if part.images:
-            identity.append(hash_file(Path(part.images[place_of(subject, scanner)])))
-        elif part.name == "raw":
-            identity.append(row["hashes"][row["image"]])
-        else:
-            needs |= self.inputs(part, subject, scanner)
-            needs["raw"] = self.raw(subject, scanner)
-            needs |= self.others(part, subject)
-            if not part.individual:
-                fold = self.fold_of(part, repeat, subject)
-                needs["fit"] = self.fit(part, repeat, fold)
-        identity.append([subject, scanner, self.labels(part, row["values"])])
         args = {
             "method": part.name,
             "subject": subject,
@@ -205,6 +195,23 @@ class _Planner:
             "repeat": repeat,
             "fold": self.fold_of(part, repeat, subject),
         }
+        identity: list[Any] = [part.identity]
+        if part.images:
+            made = Path(part.images[place_of(subject, scanner)])
+            args["content"] = self.job.content_elsewhere(made)
+            identity.append(args["content"])
+        elif part.name == "raw":
+            identity.append(row["hashes"][row["image"]])
+        else:
+            needs |= self.inputs(part, subject, scanner)
+            needs["raw"] = self.raw(subject, scanner)
+            others = self.others(part, subject)
+            needs |= others
+            identity.append(list(others))  # in their order
+            if not part.individual:
+                fold = self.fold_of(part, repeat, subject)
+                needs["fit"] = self.fit(part, repeat, fold)
+        identity.append([subject, scanner, self.labels(part, row["values"])])
         return self.add("image", needs, args, *identity)
 
     def fold_of(self, part: Part, repeat: int, subject: str) -> int:
@@ -227,11 +234,19 @@ class _Planner:
     def others(self, part: Part, subject: str) -> dict[str, str]:
         """RAW of the scans that a control may look at, in the manifest's order."""
         sees = part.needs["sees"]
+        if sees == "cohort":
+            return {"everyone": self.once(("everyone",), self.everyone)}
         return {
             f"other:{place_of(*scan)}": self.raw(*scan)
-            for scan in self.rows
-            if sees == "cohort" or (sees == "subject" and scan[0] == subject)
+            for scan in self.by_subject[subject]
+            if sees == "subject"
         }
+
+    def everyone(self) -> str:
+        """List all RAW once: as needs of each image they would grow with the cohort's square."""
+        needs = {f"raw:{place_of(*scan)}": self.raw(*scan) for scan in self.rows}
+        order = [list(scan) for scan in self.rows]
+        return self.add("everyone", needs, {"order": order}, order)
 
     def tissue(self, subject: str, scanner: str) -> str:
         row = self.rows[subject, scanner]
@@ -296,19 +311,13 @@ class _Planner:
         job = self.job
         return [
             job.device if part.needs["gpu"] else "cpu",
-            job.threads,
             job.target if part.needs["target"] else None,
             dict(job.group) if job.group and part.needs["group"] else None,
             list(job.covariates) if part.needs["covariates"] else None,
         ]
 
     def labels(self, part: Part, values: Mapping[str, str]) -> list[str]:
-        names: list[str] = []
-        if part.needs["covariates"]:
-            names += self.job.covariates
-        if part.needs["group"] and self.job.group:
-            names.append(self.job.group["column"])
-        return [values.get(name, "") for name in names]
+        return [values.get(name, "") for name in self.job.columns_of(part)]
 
     # --- what metrics read --------------------------------------------------------------------
 
@@ -367,8 +376,8 @@ class _Planner:
         if source is None or where["repeat"]:  # what was made before is of the first repeat
             return None
         files = {role: str(path) for role, path in source.files.items()}
-        hashes = {role: hash_once(path) for role, path in source.files.items()}
-        args = {**where, "files": files, "row": source.row, "space": ""}
+        hashes = {role: self.job.content_elsewhere(path) for role, path in source.files.items()}
+        args = {**where, "files": files, "contents": hashes, "row": source.row, "space": ""}
         who = [where["method"], where["subject"], where["scanner"]]
         return self.add("measure", {}, args, tool.identity, hashes, source.row, who)
 
@@ -495,7 +504,7 @@ class _Planner:
             self.score(args, metric, shared, read)
             return
         for subject in self.cohort.subjects:
-            own = {scan: key for scan, key in read.items() if scan[0] == subject}
+            own = {scan: read[scan] for scan in self.by_subject[subject] if scan in read}
             enough = 2 if traits["level"] == "pair" else 1
             if len(own) >= enough:
                 self.score({**args, "subject": subject}, metric, shared, own)

@@ -27,6 +27,7 @@ from harmobench.parts import Part
 from harmobench.plan import Plan, make_plan
 from harmobench.provenance import environment, kernel_digest
 from harmobench.registry import plugins
+from harmobench.removed import known, read_removed
 from harmobench.results import FAILURE_COLUMNS, FLOATS, SCORE_COLUMNS, read_table
 from harmobench.store import Store
 from harmobench.task import Task
@@ -85,7 +86,7 @@ def recompute(folder: Path, job: Job, progress: Progress) -> Compared:
         again = Path(scratch)
         steps = ("planning it again", "computing scores and statistics again", "writing tables")
         progress(0, len(steps), steps[0])
-        plan, failed, why = _plan_again(folder, job)
+        plan, failed, why = _followed(folder, job)
         found.differences += why if plan is None and not job.places else []
         found.notes += why if job.places else []
         progress(1, len(steps), steps[1])
@@ -104,14 +105,24 @@ def recompute(folder: Path, job: Job, progress: Progress) -> Compared:
     return found
 
 
-def _plan_again(
-    folder: Path, job: Job
-) -> tuple[Plan | None, dict[str, tuple[Task, str]], list[str]]:
-    """Plan a run around the tasks that failed in it: every other task must be in the store."""
+def _followed(folder: Path, job: Job) -> tuple[Plan | None, dict[str, tuple[Task, str]], list[str]]:
     if job.places:
         names = ", ".join(sorted(job.places))
         return None, {}, [f"scores were not followed to the measures of {names}, made elsewhere"]
-    store = Store(folder / "store")
+    return plan_again(folder, job)
+
+
+def plan_again(
+    folder: Path, job: Job
+) -> tuple[Plan | None, dict[str, tuple[Task, str]], list[str]]:
+    """Plan a run around the tasks that failed in it: every other task must be in the store.
+
+    Returns
+    -------
+    tuple
+        The plan, or None; tasks that failed, by key, with the reason; why there is no plan.
+    """
+    store, removed = Store(folder / "store"), read_removed(folder)
     failures = read_table(folder / "failures", FAILURE_COLUMNS).to_dict("records")
     failed: dict[str, tuple[Task, str]] = {}
     while True:
@@ -119,15 +130,15 @@ def _plan_again(
             plan = make_plan(job, {key: reason for key, (_, reason) in failed.items()})
         except OSError as error:
             return None, {}, [f"{error.filename}: cannot be read, so that scores are not followed"]
-        missing = [task for key, task in plan.tasks.items() if not store.has(key)]
-        first = [t for t in missing if all(store.has(key) for key in t.needs.values())]
+        missing = {k: task for k, task in plan.tasks.items() if not known(task, store, removed)}
+        first = [t for t in missing.values() if not missing.keys() & set(t.needs.values())]
         if not first:
             return plan, failed, []
-        known = {task.key: (task, reason) for task in first if (reason := _reason(task, failures))}
-        lost = [task for task in first if task.key not in known]
+        why = {task.key: (task, reason) for task in first if (reason := _reason(task, failures))}
+        lost = [task for task in first if task.key not in why]
         if lost:
             return None, {}, [_lost(task) for task in lost]
-        failed |= known
+        failed |= why
 
 
 def _lost(task: Task) -> str:

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +28,21 @@ KINDS = (
     "reports",
     "commands",
 )
+PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # names of plugins become folders
+
+
+def name_fault(name: object) -> str:
+    """Say what is wrong with the name of a plugin; "" where nothing is.
+
+    >>> name_fault("ravel-cv"), name_fault("../../x")[:32]
+    ('', "expected a name of letters, digi")
+    """
+    if isinstance(name, str) and PLAIN.fullmatch(name):
+        return ""
+    return (
+        "expected a name of letters, digits and _ . - (at most 64, the first no . or -), found "
+        f"{str(name)[:80]!r}"
+    )
 
 
 @dataclass(frozen=True)
@@ -56,17 +72,27 @@ class Plugin:
         Raises
         ------
         PluginError
-            It cannot be imported; the reason is in the text.
+            Its name cannot become a folder's, or it cannot be imported; the reason is in the text.
         """
+        fault = name_fault(self.name)
+        if fault:
+            raise PluginError(f"{self._broken} {fault}. Mend or uninstall {self.distribution}")
         module, _, attribute = self.target.partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
+            found = getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:
             raise PluginError(
-                f"plugin '{self.name}' ({self.target}, from {self.distribution}) is broken: "
-                f"{type(error).__name__}: {error}. Mend or uninstall {self.distribution}; "
+                f"{self._broken} {type(error).__name__}: {error}. Mend or uninstall "
+                f"{self.distribution}; "
                 "after changing a package's entry points, install it again"
             ) from error
+        if not callable(found):
+            raise PluginError(f"{self._broken} expected a class, found {type(found).__name__}")
+        return found
+
+    @property
+    def _broken(self) -> str:
+        return f"plugin '{self.name}' ({self.target}, from {self.distribution}) is broken:"
 
     def digest(self) -> str:
         """SHA-256 of the source of the package that the class stands in."""
@@ -196,7 +222,7 @@ def _plain(text: str) -> Any:
     """Return the number that a text is, or the text."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return text.strip()
 
 

@@ -18,6 +18,7 @@ from harmobench.choose import (
 )
 from harmobench.cohort import Cohort, Progress
 from harmobench.errors import SettingsError, nearest
+from harmobench.facts import facts_of
 from harmobench.job import Job, Options
 from harmobench.manifest import doubtful_columns, read_cohort
 from harmobench.measures import (
@@ -27,11 +28,15 @@ from harmobench.measures import (
     with_structures,
 )
 from harmobench.parts import Part
-from harmobench.place import hashed, place, ways_back
+from harmobench.place import hashed, place
 from harmobench.provenance import environment, kernel_digest
+from harmobench.sites import Batch, Site, has_gpu
+from harmobench.wayback import ways_back
+from harmobench.where import read_where
 
 PRESETS = ("quick", "default", "paper")
 QUICK_FOLDS = 3
+MOST = 2**63 - 1  # what libraries take for a seed
 
 
 def resolve(options: Options, command: str, progress: Progress) -> Job:
@@ -43,12 +48,14 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
         The first reason why this cannot be run, or all faults of the manifest at once.
     """
     _check_choices(options)
+    site = read_where(options.where)
     notes: list[str] = []
     methods = choose_methods(options, notes)
     others = choose_others(options, notes)
     tools, places = choose_morphometry(options)
     margins = parse_margins(options.margin, others["metrics"])
-    cohort = read_cohort(options.cohort, progress)
+    facts = facts_of(options.cohort)
+    cohort = read_cohort(options.cohort, progress, facts=facts)
     methods = _suited(methods, options, cohort, notes)
     others["metrics"] = _with_truth(others["metrics"], options, cohort, notes)
     if cohort.unmatched:
@@ -75,10 +82,13 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
         )
     notes += doubtful_columns(cohort)
     _check_parameters(methods, others["statistics"], cohort)
-    scans = tuple(hashed(scan) for scan in cohort.scans)
+    scans = tuple(hashed(scan, facts) for scan in cohort.scans)
     _refuse_equal_images(scans)
-    native = ways_back(cohort, notes, progress)
-    atlas, contrast = place(options.atlas, cohort, progress)
+    try:
+        native = ways_back(cohort, notes, progress, facts)
+        atlas, contrast = place(options.atlas, cohort, progress, facts)
+    finally:
+        facts.save()
     morphometry = with_structures(tools, atlas, options, notes)
     refuse_shared(morphometry, places, methods, cohort)
     notes += strangers(morphometry, places, methods, cohort)
@@ -101,7 +111,7 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
         folds=_folds(options, cohort, methods, group),
         seed=options.seed,
         preset=options.preset,
-        device=_device(options.device, methods),
+        device=_device(options.device, methods, site),
         target=target,
         group=group,
         covariates=covariates,
@@ -187,9 +197,10 @@ def _check_choices(options: Options) -> None:
             raise SettingsError(f"{name}: expected {', '.join(known)}, found '{value}'")
     for name, number, least in (
         ("--repeats", options.repeats, 1),
-        ("--workers", 1 if options.workers is None else options.workers, 1),
         ("--seed", options.seed, 0),
     ):
+        if number > MOST:
+            raise SettingsError(f"{name}: expected at most {MOST}, found a larger number")
         if number < least:
             raise SettingsError(f"{name}: expected at least {least}, found {number}")
 
@@ -299,16 +310,15 @@ def _folds(
     return tuple(every)
 
 
-def _device(asked: str, methods: Sequence[Part]) -> str:
+def _device(asked: str, methods: Sequence[Part], site: Site) -> str:
     if asked == "cpu" or not any(part.needs["gpu"] for part in methods):
         return "cpu"
-    import torch
-
-    if torch.cuda.is_available():
+    if has_gpu(site):
         return "cuda"
     if asked == "cuda":
+        found = "jobs without (gpus = 0)" if isinstance(site, Batch) else "none that torch can use"
         raise SettingsError(
-            "--device cuda: expected a CUDA device, found none that torch can use: "
-            "leave the option out to train on the CPU"
+            f"--device cuda: expected a CUDA device, found {found}: leave the option out to train "
+            "on the CPU"
         )
     return "cpu"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,7 @@ WARNING_COLUMNS = (*FAILURE_COLUMNS[:-1], "warning")
 FLOATS = frozenset(
     "value low high estimate statistic df p p_adjusted effect seconds peak_mb".split(" ")  # noqa: SIM905
 )
+ROWS = 1 << 20  # of a group in a .parquet: what pyarrow takes
 INTEGERS = frozenset(("fold", "repeat", "n", "parameters"))
 
 
@@ -101,14 +103,50 @@ def table(rows: list[dict[str, object]], columns: tuple[str, ...]) -> pd.DataFra
 
 def write_table(frame: pd.DataFrame, stem: Path) -> None:
     """Write a table beside itself as .parquet and .csv; equal tables give equal bytes."""
-    for suffix in (".parquet", ".csv"):
+    write_pieces([frame], stem)
+
+
+def write_pieces(frames: Sequence[pd.DataFrame], stem: Path) -> None:
+    """Write tables, one below the other, as one; the bytes are those of the whole.
+
+    Parameters
+    ----------
+    frames
+        At least one, all of the same columns; what is written is held `ROWS` rows at a time.
+    stem
+        Of the two files.
+    """
+    for suffix, write in ((".parquet", _write_parquet), (".csv", _write_csv)):
         final = stem.with_suffix(suffix)
         partial = final.with_name(f".{final.name}.partial")
-        if suffix == ".parquet":
-            frame.to_parquet(partial, engine="pyarrow", index=False, compression="zstd")
-        else:
-            frame.to_csv(partial, index=False, lineterminator="\n")
+        partial.unlink(missing_ok=True)  # a link there would be written through
+        write(frames, partial)
         partial.replace(final)
+
+
+def _write_csv(frames: Sequence[pd.DataFrame], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        for place, frame in enumerate(frames):
+            frame.to_csv(stream, index=False, lineterminator="\n", header=place == 0)
+
+
+def _write_parquet(frames: Sequence[pd.DataFrame], path: Path) -> None:
+    """Write groups of `ROWS` rows, wherever one frame ends and the next begins."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = pa.Schema.from_pandas(frames[0], preserve_index=False)
+    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        waiting = pa.Table.from_pandas(frames[0], schema, preserve_index=False)
+        for frame in frames[1:]:
+            more = pa.Table.from_pandas(frame, schema, preserve_index=False)
+            waiting = pa.concat_tables([waiting, more])
+            full = waiting.num_rows // ROWS * ROWS
+            if full:
+                writer.write_table(waiting.slice(0, full).combine_chunks(), ROWS)
+                waiting = waiting.slice(full)
+        if waiting.num_rows or len(frames) == 1:  # else all of it is written
+            writer.write_table(waiting.combine_chunks(), ROWS)
 
 
 def read_table(stem: Path, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from harmobench import checksums
-from harmobench.cluster import announce, connect
+from harmobench import checksums, removed
+from harmobench.beforehand import beforehand, read_earlier
+from harmobench.cluster import JOB_LOGS, announce, connect
 from harmobench.cohort import Progress
 from harmobench.crate import write_crate
 from harmobench.damage import naming_damage
@@ -26,14 +28,18 @@ from harmobench.finish import (
     write_results,
     write_shown,
 )
+from harmobench.guard import seconds_of
 from harmobench.job import Job, Options
+from harmobench.links import refuse_links
 from harmobench.plan import Plan, make_plan
 from harmobench.resolve import resolve
-from harmobench.runner import LOST, Outcome, run_tasks
+from harmobench.runner import LOST, run_tasks
 from harmobench.staging import aside, put_in_place
 from harmobench.store import Store, write_json, write_text
 from harmobench.task import Task
 from harmobench.tasks import do
+from harmobench.where import read_where
+from harmobench.worker import Outcome
 
 
 class Watcher(Protocol):
@@ -44,6 +50,9 @@ class Watcher(Protocol):
 
     def say(self, text: str) -> None:
         """Show one line."""
+
+    def must(self, text: str) -> None:
+        """Show one line that must be read, whatever else is not shown."""
 
     def start(self, plan: Plan, finished: Collection[str], folder: Path) -> None:
         """Show a plan of a run folder; some of its tasks, by key, are finished already."""
@@ -83,31 +92,46 @@ def run(options: Options, command: str, watcher: Watcher) -> Result:
     HarmobenchError
         It was refused; then nothing was written.
     """
+    limit, site = seconds_of(options.time_limit), read_where(options.where)
     with refuse_system_errors():
-        refuse_foreign_folder(options.out, "run.json")
+        refuse_foreign_folder(options.out, "run.json", JOB_LOGS)
         job = resolve(options, command, watcher.step)
     plan = make_plan(job)  # what cannot be planned is refused before anything is written
-    with connect(options.workers, options.scheduler, job.device == "cuda") as client:
+    with connect(site, options.out, watcher.say, job.device == "cuda") as client:
         make_folder(options.out, "--out")
         with locked(options.out):
-            return _run(options, job, plan, client, watcher)
+            return _run(options, job, plan, client, watcher, limit)
 
 
-def _run(options: Options, job: Job, plan: Plan, client: Any, watcher: Watcher) -> Result:
+def _run(
+    options: Options, job: Job, plan: Plan, client: Any, watcher: Watcher, limit: float
+) -> Result:
     folder = options.out.absolute()
     store = Store(folder / "store")
     store.sweep()
+    there = [key for key in plan.tasks if store.has(key)]
+    earlier = read_earlier(folder) if len(there) < len(plan.tasks) else None
     (folder / checksums.NAME).unlink(missing_ok=True)  # it is there where the run is finished
+    (folder / removed.NAME).unlink(missing_ok=True)  # what it names is made again
     write_text(folder / checksums.UNFINISHED, f"{job.run_id}\n")  # tables of an earlier run stay
     write_json(folder / "run.json", job.to_json())
     write_text(folder / "cohort.csv", _manifest(job))
-    for note in [*job.notes, *announce(client)]:
+    known = beforehand(plan, there, store, earlier, job)
+    for note in [*job.notes, *announce(client), *known]:
         watcher.say(note)
     failed: dict[str, tuple[Task, str]] = {}
     counts: dict[str, int] = {}
-    there = [key for key in plan.tasks if store.has(key)]
     watcher.start(plan, there, folder)
-    plan = _execute(folder, job, plan, failed, client, _counting(watcher.task, counts))
+    execute = partial(
+        run_tasks,
+        folder,
+        partial(do, job.run_id),
+        client=client,
+        done=_counting(watcher.task, counts),
+        limit=limit,
+        say=watcher.must,
+    )
+    plan = _execute(store, job, plan, failed, execute)
     executed = Run(folder, job, plan, store)
     watcher.say("writing tables, images and the report")
     watcher.step(0, 2, "scores and statistics")
@@ -144,18 +168,16 @@ def _counting(
 
 
 def _execute(
-    folder: Path,
+    store: Store,
     job: Job,
     plan: Plan,
     failed: dict[str, tuple[Task, str]],
-    client: Any,
-    done: Callable[[Task, Outcome], None],
+    execute: Callable[[Mapping[str, Task]], dict[str, str]],
 ) -> Plan:
     """Execute a plan; after failures, plan again around them until nothing new fails."""
-    store = Store(folder / "store")
     left = [key for key in plan.tasks if not store.has(key)]
     while True:
-        reasons = run_tasks(folder, partial(do, job.run_id), plan.tasks, client, done)
+        reasons = execute(plan.tasks)
         before, left = left, [key for key in plan.tasks if not store.has(key)]
         if not left:
             return plan
@@ -233,8 +255,9 @@ def locked(folder: Path) -> Iterator[None]:
     Raises
     ------
     SettingsError
-        Another process holds it.
+        Another process holds it, or links in it lead elsewhere.
     """
+    refuse_links(folder)
     with _lock_file(folder) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -251,8 +274,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _lock_file(folder: Path) -> TextIO:
+    path = folder / ".lock"
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        return (folder / ".lock").open("a+", encoding="utf-8", errors="replace")
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, f"{path.name} is no file")
+        return os.fdopen(os.open(path, flags, 0o666), "a+", encoding="utf-8", errors="replace")
     except OSError as error:
         raise SettingsError(
             f"expected a run folder that can be written, found {folder}: {error.strerror}"

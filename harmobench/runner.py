@@ -3,138 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import re
+import queue
 import shutil
+import signal
 import threading
-import time
-import traceback
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harmobench.doing import begin, running
-from harmobench.errors import HarmobenchError
+from harmobench.cluster import training_resource
+from harmobench.doing import ask_to_stop, running, stamps
+from harmobench.errors import StoppedError
+from harmobench.guard import given_up
 from harmobench.pace import Group, group_of
-from harmobench.store import LOG, Store, write_json, write_text
+from harmobench.reasons import reason_of
+from harmobench.store import Store
 from harmobench.task import Task
+from harmobench.worker import Do, Outcome, execute
 
-Do = Callable[[Path, Task, Path], None]
-
-SAMPLE_SECONDS = 0.1
 LOST = "its worker died, again and again, before the task began"  # a reason to give a task up
+DAY = 86400.0  # seconds that a task may take where nothing else is asked for
+LISTEN_SECONDS = 0.2
+Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a task ended.
-
-    Attributes
-    ----------
-    status
-        "done", "failed", "skipped" where something it needs failed, or "lost" with a worker that
-        died of another task.
-    reason
-        Why it failed, without paths, process numbers or addresses.
-    warnings
-        What the plugin warned of (UserWarning), likewise.
-    seconds
-        What it took; 0 where nothing was done.
-    """
-
-    key: str
-    status: str
-    reason: str = ""
-    warnings: tuple[str, ...] = ()
-    seconds: float = 0.0
-
-
-def execute(run: Path, do: Do, task: Task, *upstream: Outcome) -> Outcome:
-    """Do one task on a worker, unless it is done already or something it needs failed."""
-    store = Store(run / "store")
-    if store.has(task.key):
-        return Outcome(task.key, "done")
-    if any(outcome.status != "done" for outcome in upstream):
-        return Outcome(task.key, "skipped")
-    marker = begin(run, task)
-    start = time.perf_counter()
-    try:
-        with store.writing(task.key) as folder, _measured() as cost:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", UserWarning)
-                try:
-                    do(run, task, folder)
-                except Exception as error:
-                    _keep_log(run, task, folder, error)
-                    raise
-            told = _told(caught)
-            write_json(folder / "cost.json", {**cost(), "warnings": told})
-        seconds = time.perf_counter() - start
-        return Outcome(task.key, "done", warnings=told, seconds=seconds)
-    except Exception as error:  # a plugin may raise anything: it becomes rows with a reason
-        return Outcome(task.key, "failed", reason_of(error))
-    finally:
-        marker.unlink(missing_ok=True)
-
-
-def _keep_log(run: Path, task: Task, folder: Path, error: Exception) -> None:
-    """Keep the traceback of a failed task, and what programs printed: its folder goes."""
-    text = f"{task.label}\n{''.join(traceback.format_exception(error))}"
-    printed = folder / LOG
-    if printed.is_file():
-        text += f"\n{printed.read_text(encoding='utf-8', errors='replace')}"
-    write_text(run / "logs" / f"{task.key[:12]}.log", text)
-
-
-def _told(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
-    """Keep what was meant for the user, each once; libraries' own notices to developers are not."""
-    texts = [clean(str(w.message)) for w in caught if w.category is UserWarning]
-    return tuple(dict.fromkeys(texts))
-
-
-def reason_of(error: BaseException) -> str:
-    """One line that says why, the same in every run: no path, process number or address."""
-    known = isinstance(error, HarmobenchError)
-    return clean(str(error) if known else f"{type(error).__name__}: {error}")
-
-
-def clean(text: str) -> str:
-    """Leave out of a text what differs from run to run: paths, process numbers, addresses."""
-    text = re.sub(r"0x[0-9a-fA-F]+", "0x...", " ".join(text.split()))
-    text = re.sub(r"\b(pid|PID)[ =:]*\d+", r"\1", text)
-    return re.sub(r"(?<![\w<])/(?:[^\s/:,'\"]+/)+([^\s/:,'\"]+)", r"\1", text)
-
-
-@contextlib.contextmanager
-def _measured() -> Iterator[Callable[[], dict[str, float]]]:
-    """Seconds and peak resident memory (MB) of the block, one thread of numerical libraries."""
-    import psutil
-    from threadpoolctl import threadpool_limits
-
-    process = psutil.Process()
-    peak = process.memory_info().rss
-    stop = threading.Event()
-
-    def sample() -> None:
-        nonlocal peak
-        while not stop.wait(SAMPLE_SECONDS):
-            peak = max(peak, process.memory_info().rss)
-
-    start = time.perf_counter()
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-
-    def cost() -> dict[str, float]:
-        highest = max(peak, process.memory_info().rss)
-        return {"seconds": time.perf_counter() - start, "peak_mb": highest / 1e6}
-
-    try:
-        with threadpool_limits(1):
-            yield cost
-    finally:
-        stop.set()
-        thread.join()
+def silent(text: str) -> None:
+    """Say nothing."""
 
 
 def run_tasks(
@@ -143,8 +37,12 @@ def run_tasks(
     tasks: Mapping[str, Task],
     client: Any,
     done: Callable[[Task, Outcome], None],
+    limit: float = DAY,
+    say: Say = silent,
 ) -> dict[str, str]:
     """Execute tasks that are not in the store yet; return the reason of each that failed.
+
+    Ctrl-C lets the tasks at work end and then stops; a second one stops at once.
 
     Parameters
     ----------
@@ -158,21 +56,50 @@ def run_tasks(
         A `distributed.Client`.
     done
         Called once for each task that ends.
-    """
-    from distributed import as_completed
+    limit
+        Seconds that a task may take.
+    say
+        Shows a person one line.
 
+    Raises
+    ------
+    StoppedError
+        The system refused what every task needs, a full disk say.
+    KeyboardInterrupt
+        Ctrl-C, after the tasks at work have ended.
+    """
     store = Store(run / "store")
     shutil.rmtree(run / "running", ignore_errors=True)
     missing = {key: task for key, task in tasks.items() if not store.has(key)}
-    resources = _resources(client)
+    futures = _submitted(run, do, limit, missing, client)
+    failed: dict[str, str] = {}
+    for key, future in _ended(run, client, futures, say):
+        outcome = _outcome(future, missing[key], run, limit)
+        if outcome.status == "refused":
+            raise StoppedError(
+                f"{outcome.reason}: what is finished is kept; make room, or mend what the system "
+                "says, and give the same command again"
+            )
+        if outcome.status == "failed":
+            failed[key] = outcome.reason
+        done(missing[key], outcome)
+    return failed
+
+
+def _submitted(
+    run: Path, do: Do, limit: float, missing: Mapping[str, Task], client: Any
+) -> dict[str, Any]:
+    """Futures of tasks, by key; Dask begins with them."""
+    resources = training_resource(client)
     futures: dict[str, Any] = {}
-    first = {group_of(task): key for key, task in reversed(missing.items())}
+    first = {group_of(task): key for key, task in reversed(list(missing.items()))}
     for key, task in missing.items():
         upstream = [futures[need] for need in task.needs.values() if need in futures]
         futures[key] = client.submit(
             execute,
             run,
             do,
+            limit,
             task,
             *upstream,
             key=f"{task.kind}-{key}",  # Dask's dashboard counts and colours by the kind
@@ -180,19 +107,67 @@ def run_tasks(
             priority=_priority(task, first),
             resources=resources if task.heavy else None,
         )
-    failed: dict[str, str] = {}
-    keys = {future.key: key for key, future in futures.items()}
-    for future in as_completed(list(futures.values())):
-        outcome = _outcome(future, keys[future.key], run)
-        if outcome.status == "failed":
-            failed[outcome.key] = outcome.reason
-        done(missing[outcome.key], outcome)
-    return failed
+    return futures
 
 
 def _priority(task: Task, first: Mapping[Group, str]) -> int:
     """Training begins as early as it can; then one task of each sort, for it tells the time."""
     return 10 if task.heavy else int(first[group_of(task)] == task.key)
+
+
+def _ended(
+    run: Path, client: Any, futures: Mapping[str, Any], say: Say
+) -> Iterator[tuple[str, Any]]:
+    """Give futures as they end; after Ctrl-C those of tasks at work, and then be interrupted."""
+    ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    keys = {future.key: key for key, future in futures.items()}
+    for future in futures.values():
+        future.add_done_callback(ended.put)
+    left = set(futures)
+    with _first_interrupt() as interrupted:
+        stopping = False
+        while left:
+            with contextlib.suppress(queue.Empty):
+                future = ended.get(timeout=LISTEN_SECONDS)
+                key = keys[future.key]
+                if key in left:
+                    left.remove(key)
+                    yield key, future
+            if interrupted.is_set() and not stopping:
+                stopping = True
+                left = _stop(run, client, {key: futures[key] for key in left}, say)
+    if stopping:
+        raise KeyboardInterrupt
+
+
+def _stop(run: Path, client: Any, left: Mapping[str, Any], say: Say) -> set[str]:
+    """Let no other task begin; return the keys of those at work."""
+    ask_to_stop(run)
+    at_work = {key for key in stamps(run) if key in left}
+    client.cancel([future for key, future in left.items() if key not in at_work])
+    number = f"{len(at_work)} task{'' if len(at_work) == 1 else 's'}"
+    say(f"stopping: {number} at work will be finished first; Ctrl-C again stops at once")
+    return at_work
+
+
+@contextlib.contextmanager
+def _first_interrupt() -> Iterator[threading.Event]:
+    """Note the first Ctrl-C of the block instead of raising; the second one raises."""
+    noted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # signals come to the main thread alone
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: object) -> None:
+        noted.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run_all(
@@ -201,6 +176,7 @@ def run_all(
     tasks: Mapping[str, Task],
     client: Any,
     done: Callable[[Task, Outcome], None],
+    say: Say = silent,
 ) -> dict[str, str]:
     """Execute tasks as `run_tasks` does, until each has ended, causes first.
 
@@ -216,13 +192,13 @@ def run_all(
 
     while left:
         before = len(left)
-        failed |= run_tasks(run, do, dict(left), client, ended)
+        failed |= run_tasks(run, do, dict(left), client, ended, say=say)
         if len(left) == before:
             return failed | dict.fromkeys(left, LOST)
     return failed
 
 
-def _outcome(future: Any, key: str, run: Path) -> Outcome:
+def _outcome(future: Any, task: Task, run: Path, limit: float) -> Outcome:
     """How the future of a task ended.
 
     Dask blames every task that was queued on a worker that died, and what needs them. Only the one
@@ -233,16 +209,8 @@ def _outcome(future: Any, key: str, run: Path) -> Outcome:
         outcome: Outcome = future.result()
         return outcome
     if type(error).__name__ == "KilledWorker":
-        if not running(run, key).is_file():
-            return Outcome(key, "lost")
-        return Outcome(key, "failed", "the worker died while doing this (out of memory?)")
-    return Outcome(key, "failed", reason_of(error))
-
-
-def _resources(client: Any) -> dict[str, float] | None:
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    declared = [worker.get("resources", {}) for worker in workers]
-    for name in ("GPU", "TRAIN"):
-        if any(resources.get(name, 0) >= 1 for resources in declared):
-            return {name: 1}
-    return None  # workers that were started by hand, without resources
+        if not running(run, task.key).is_file():
+            return Outcome(task.key, "lost")
+        why = given_up(run, task, limit) or "its worker died while doing this"
+        return Outcome(task.key, "failed", why)
+    return Outcome(task.key, "failed", reason_of(error))

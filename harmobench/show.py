@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from harmobench.plan import Plan
-    from harmobench.runner import Outcome
     from harmobench.task import Task
+    from harmobench.worker import Outcome
 
 TOLD = 10  # lines of a log for each kind of task, at most
 STEP_SECONDS = 10.0  # between two lines of a log about steps
@@ -66,6 +66,10 @@ class Quiet:
     def say(self, text: str) -> None:
         """Show nothing."""
 
+    def must(self, text: str) -> None:
+        """Show one line that must be read."""
+        sys.stderr.write(f"{plain(text)}\n")
+
     def start(self, plan: Plan, finished: Collection[str], folder: Path) -> None:
         """Show nothing."""
 
@@ -95,6 +99,10 @@ class Lines(Quiet):
         """Print one line."""
         print(text, flush=True)
 
+    def must(self, text: str) -> None:
+        """Print one line."""
+        self.say(plain(text))
+
     def step(self, done: int, total: int, what: str) -> None:
         """Print where work in this process stands, if it takes long."""
         if self.clock() - self.stepped >= STEP_SECONDS:
@@ -103,9 +111,6 @@ class Lines(Quiet):
 
     def start(self, plan: Plan, finished: Collection[str], folder: Path) -> None:
         """Take in a plan."""
-        if finished:
-            total = len(plan.tasks)
-            self.say(f"{len(finished)} of {total} tasks are finished already and are not repeated")
         self.course = Course(plan.tasks, finished, folder, self.clock)
         self.totals = Counter(task.kind for task in plan.tasks.values())
         self.ended = Counter(plan.tasks[key].kind for key in finished)
@@ -178,11 +183,12 @@ class Live(Quiet):
         """Show one line above the view."""
         self.console.print(text, markup=False, soft_wrap=True)
 
+    def must(self, text: str) -> None:
+        """Show one line above the view."""
+        self.say(plain(text))
+
     def start(self, plan: Plan, finished: Collection[str], folder: Path) -> None:
         """Show a line for each method."""
-        if finished:
-            total = len(plan.tasks)
-            self.say(f"{len(finished)} of {total} tasks are finished already and are not repeated")
         self.stepping = None
         self.course = Course(plan.tasks, finished, folder)
 

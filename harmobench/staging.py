@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harmobench.checksums import PARTIAL
 from harmobench.errors import HarmobenchError
+from harmobench.store import beside
 
 
 @contextmanager
@@ -51,6 +52,6 @@ def _move(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:  # figures/ may be a link to another disk
             raise
-        beside = target.with_name(f".{target.name}.partial")
-        shutil.copyfile(source, beside)
-        beside.replace(target)
+        partial = beside(target)
+        shutil.copyfile(source, partial)
+        partial.replace(target)

@@ -42,7 +42,7 @@ def hash_once(path: Path) -> str:
     return _hash_of(path, status.st_size, status.st_mtime_ns)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4096)  # a task may read a file of each scan, and looks at all once more
 def _hash_of(path: Path, size: int, modified: int) -> str:
     return hash_file(path)
 
@@ -111,13 +111,22 @@ def link(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and target.samefile(source):
         return
-    partial = target.with_name(f".{target.name}.partial")
-    partial.unlink(missing_ok=True)
+    partial = beside(target)
     try:
         os.link(source, partial)
     except OSError:
         shutil.copyfile(source, partial)
     partial.replace(target)
+
+
+def beside(path: Path) -> Path:
+    """Return the name that a file is written under before it takes its own; nothing is there.
+
+    A link that someone left under that name, in a run folder of theirs, would be written through.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    return partial
 
 
 def link_folder(source: Path, target: Path) -> None:
@@ -130,7 +139,7 @@ def link_folder(source: Path, target: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is never seen half-written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = beside(path)
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
@@ -141,5 +150,13 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON."""
+    """Read JSON.
+
+    Raises
+    ------
+    ValueError
+        It is none, or no file.
+    """
+    if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+        raise ValueError(f"expected a file at {path}, found something else")
     return json.loads(path.read_text(encoding="utf-8"))

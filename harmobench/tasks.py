@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,10 +31,12 @@ from harmobench.imaging.volume import (
     write_image,
 )
 from harmobench.imaging.warp import carry, field_indices, read_field
-from harmobench.interface import Cohort, Context, Row, Source
+from harmobench.interface import Cohort, Context, Source
 from harmobench.job import Job, read_job
+from harmobench.originals import Originals
 from harmobench.parts import Part
 from harmobench.place import read_atlas_source
+from harmobench.rows import checked_rows
 from harmobench.store import LOG, Store, read_json, write_json
 from harmobench.task import Task
 
@@ -52,6 +54,7 @@ class Work:
     store: Store
     task: Task
     folder: Path
+    originals: Originals
 
     def need(self, role: str) -> Path:
         """Folder of a task that this one needs."""
@@ -92,7 +95,6 @@ class Work:
                 device=job.device if self.task.heavy else "cpu",
                 threads=job.threads,
                 progress=teller(self.store.folder.parent, self.task),
-                scanners=job.cohort.scanners,
                 log=self.folder / LOG,
                 **more,
             )
@@ -102,12 +104,29 @@ class Work:
         own = self.job.cohort.scan(subject, scanner)
         if own is None:
             raise PluginError(f"no scan of subject {subject} on {scanner}")
-        return replace(own, mask=self.brain)
+        return replace(own, mask=self.brain).lying_on(own.grid)
+
+    def shown(self, subject: str, scanner: str, columns: Collection[str] = ()) -> Scan:
+        """Scan as a plugin sees it: with those columns alone that this task's key holds."""
+        return showing(self.scan(subject, scanner), columns)
+
+
+def showing(scan: Scan, columns: Collection[str]) -> Scan:
+    """Return a scan without the manifest's other columns: results cannot hang on them."""
+    return replace(scan, values={name: scan.values.get(name, "") for name in columns})
+
+
+def scanners_of(scans: Iterable[Scan]) -> tuple[str, ...]:
+    """Scanners in order of first appearance."""
+    return tuple(dict.fromkeys(scan.scanner for scan in scans))
 
 
 def do(run_id: str, run: Path, task: Task, folder: Path) -> None:
     """Do one task of a run into a folder: the job is in the run's run.json."""
-    KINDS[task.kind](Work(read_job(run, run_id), Store(run / "store"), task, folder))
+    job = read_job(run, run_id)
+    originals = Originals(job.contents)
+    KINDS[task.kind](Work(job, Store(run / "store"), task, folder, originals))
+    originals.check()
 
 
 def space(work: Work) -> None:
@@ -119,7 +138,7 @@ def space(work: Work) -> None:
         atlas = bring_atlas(own, grid, work.folder / "atlas")
     brain = atlas.brain().copy()
     for path in sorted({scan.mask for scan in cohort.scans if scan.mask is not None}):
-        brain &= read_voxels(path) > 0
+        brain &= read_voxels(work.originals.file(path)) > 0
     write_image(work.folder / "brain.nii.gz", brain, grid)
 
 
@@ -127,11 +146,14 @@ def image(work: Work) -> None:
     """Harmonize one scan and hold the method to its contract."""
     subject, scanner = work.args["subject"], work.args["scanner"]
     part = work.job.part("methods", work.args["method"])
-    scan = work.scan(subject, scanner)
+    scan = work.shown(subject, scanner, work.job.columns_of(part))
+    scan = scan.lying_on(work.scan(subject, scanner).grid)
     brain = scan.brain()
     if part.images:
-        made = read_voxels(Path(part.images[place_of(subject, scanner)])) * brain
+        path = Path(part.images[place_of(subject, scanner)])
+        made = read_voxels(work.originals.file(path, work.args["content"])) * brain
     elif part.name == "raw":
+        work.originals.file(scan.image)
         made = _transformed(part.build(), scan.with_voxels(scan.voxels() * brain), part)
     else:
         own = work.need("raw") / "image.nii.gz"
@@ -153,10 +175,23 @@ def _inputs(work: Work) -> dict[str, Path]:
 
 def _others(work: Work) -> tuple[Scan, ...]:
     """RAW of the scans that a control declared to look at."""
-    return tuple(
-        replace(work.scan(*json.loads(place)), image=folder / "image.nii.gz")
-        for place, folder in work.roles("other").items()
-    )
+    columns = work.job.columns_of(work.job.part("methods", work.args["method"]))
+    folders = work.roles("other")
+    if "everyone" in work.task.needs:
+        listed = read_json(work.need("everyone") / "everyone.json")
+        folders = {place_of(*scan): work.store.path(key) for *scan, key in listed}
+    found = []
+    for place, folder in folders.items():
+        subject, scanner = json.loads(place)
+        found.append(replace(work.shown(subject, scanner, columns), image=folder / "image.nii.gz"))
+    return tuple(found)
+
+
+def everyone(work: Work) -> None:
+    """List where RAW of every scan lies."""
+    keys = work.task.needs
+    listed = [[*scan, keys[f"raw:{place_of(*scan)}"]] for scan in work.args["order"]]
+    write_json(work.folder / "everyone.json", listed)
 
 
 def _input_file(folder: Path) -> Path:
@@ -211,7 +246,7 @@ def fit(work: Work) -> None:
     folders = work.roles("piece")
     pieces = [_load_method(part, folders[str(i)] / "model") for i in range(len(part.pieces))]
     train, validation = _training_scans(work)
-    with work.context(**_declared(work.job, part), pieces=tuple(pieces)) as context:
+    with work.context(**_declared(work.job, part, train), pieces=tuple(pieces)) as context:
         method = part.build().fit(train, validation, context)
         method.save(work.folder / "model")
     _write_facts(work, method)
@@ -221,7 +256,7 @@ def piece(work: Work) -> None:
     """Train one piece of a method."""
     part = work.job.part("methods", work.args["method"])
     train, validation = _training_scans(work)
-    with work.context(**_declared(work.job, part)) as context:
+    with work.context(**_declared(work.job, part, train)) as context:
         method = part.piece(work.args["piece"]).build().fit_piece(train, validation, context)
         method.save(work.folder / "model")
     _write_facts(work, method)
@@ -235,9 +270,10 @@ def _training_scans(work: Work) -> tuple[Cohort, Cohort | None]:
     )
 
 
-def _declared(job: Job, part: Part) -> dict[str, Any]:
+def _declared(job: Job, part: Part, train: Cohort) -> dict[str, Any]:
     """Return what a method declared that it uses: nothing else is in its task's key."""
     return {
+        "scanners": train.scanners,
         "target": job.target if part.needs["target"] else None,
         "group": job.groups if part.needs["group"] else None,
         "covariates": _covariates(job, part),
@@ -261,13 +297,15 @@ def _covariates(job: Job, part: Part) -> tuple[str, ...]:
 
 def _cohort(work: Work, role: str, subjects: list[str]) -> Cohort:
     raws = work.roles(role)
-    names = work.job.part("methods", work.args["method"]).needs["inputs"]
+    part = work.job.part("methods", work.args["method"])
+    names, columns = part.needs["inputs"], work.job.columns_of(part)
     scans = []
     for scan in work.job.cohort.select(subjects).scans:
         where = place_of(scan.subject, scan.scanner)
         inputs = {name: _input_file(work.need(f"input:{name}:{where}")) for name in names}
         file = raws[where] / "image.nii.gz"
-        scans.append(replace(scan, image=file, mask=work.brain, inputs=inputs))
+        own = replace(scan, image=file, mask=work.brain, inputs=inputs)
+        scans.append(showing(own, columns))
     return Cohort(tuple(scans), work.job.source)
 
 
@@ -282,7 +320,7 @@ def tissue(work: Work) -> None:
         grid = work.scan(work.args["subject"], work.args["scanner"]).grid
     else:
         scan = work.scan(work.args["subject"], work.args["scanner"])
-        path = Path(scan.values["tissue"])
+        path = work.originals.file(Path(scan.values["tissue"]))
         grid = scan.grid
         if not read_grid(path).matches(grid):
             raise MethodError(
@@ -295,7 +333,7 @@ def tissue(work: Work) -> None:
 def segment(work: Work) -> None:
     """Segment one image, in template space or carried to native space."""
     part = work.job.part("segmenters", work.args["tool"])
-    with work.context() as context:
+    with work.context(scanners=(work.args["scanner"],)) as context:
         given = _given(work, context.scratch)
         maps = part.build().segment(given, context)
         for name in TISSUES:
@@ -311,10 +349,12 @@ def _given(work: Work, scratch: Path) -> Scan:
     voxels = read_voxels(work.need("image") / "image.nii.gz")
     brain, grid = seen(scan.brain(), read_voxels(work.need("raw") / "image.nii.gz")), scan.grid
     if work.args["space"] == "native":
-        voxels, brain, grid = to_native(voxels, brain, grid, Path(scan.values["to_native"]))
+        field = work.originals.file(Path(scan.values["to_native"]))
+        voxels, brain, grid = to_native(voxels, brain, grid, field)
     mask = scratch / "brain.nii.gz"
     write_image(mask, brain, grid)
-    return replace(scan, image=mask, mask=mask).with_voxels(canonical(voxels, brain))
+    own = replace(scan, image=mask, mask=mask).with_voxels(canonical(voxels, brain))
+    return showing(own, ())
 
 
 def seen(brain: BoolArray, raw: FloatArray) -> BoolArray:
@@ -393,7 +433,7 @@ def regions(work: Work) -> None:
     labels, grid = read_labels(atlas.regions), atlas.grid
     if work.args["space"] == "native":
         scan = work.scan(work.args["subject"], work.args["scanner"])
-        field, native = read_field(Path(scan.values["to_native"]))
+        field, native = read_field(work.originals.file(Path(scan.values["to_native"])))
         labels, grid = np.rint(carry(labels, grid, field, native, "nearest")), native
     write_image(work.folder / "regions.nii.gz", labels.astype(np.int32), grid)
 
@@ -402,7 +442,11 @@ def measure(work: Work) -> None:
     """Measure regions of one scan, or read what was measured before."""
     part = work.job.part("morphometry", work.args["tool"])
     if "files" in work.args:
-        files = {role: Path(text) for role, text in work.args["files"].items()}
+        contents = work.args["contents"]
+        files = {
+            role: work.originals.file(Path(text), contents[role])
+            for role, text in work.args["files"].items()
+        }
         found = list(part.build().measure(Source(files, work.args["row"])))
     else:
         found = _measured(work, part.build())
@@ -411,10 +455,10 @@ def measure(work: Work) -> None:
 
 
 def _measured(work: Work, tool: Any) -> list[Measure]:
-    with work.context() as context:
+    with work.context(scanners=(work.args["scanner"],)) as context:
         if "segmentation" not in work.task.needs:
             return list(tool.measure(_given(work, context.scratch), context))
-        scan = work.scan(work.args["subject"], work.args["scanner"])
+        scan = work.shown(work.args["subject"], work.args["scanner"])
         scan = _segmented(scan, work.need("segmentation"), tool.segmenter, work)
         inputs = {"regions": work.need("regions") / "regions.nii.gz"}
         return list(tool.measure(replace(scan, inputs=inputs), context))
@@ -459,18 +503,36 @@ def summary(work: Work) -> None:
     """Summarize one scan for a metric."""
     metric = work.job.part("metrics", work.args["metric"]).build()
     names = work.args["subject"], work.args["scanner"]
-    with work.context() as context:
-        state = metric.prepare(_read_scan(work, *names, work.need("read")), context)
+    with work.context(scanners=names[1:]) as context:
+        state = metric.prepare(_read_scan(work, metric, *names, work.need("read")), context)
     np.savez_compressed(work.folder / "state.npz", **(state or {}))
 
 
 def merge(work: Work) -> None:
     """Merge the summaries of a method's scans."""
     metric = work.job.part("metrics", work.args["metric"]).build()
-    folders = work.roles("state").values()
-    with work.context() as context:
-        state = metric.merge([_state(folder) for folder in folders], context)
+    folders = dict(sorted(work.roles("state").items()))  # the key knows no order
+    scanners = tuple(dict.fromkeys(json.loads(place)[1] for place in folders))
+    with work.context(scanners=scanners) as context:
+        state = metric.merge(States(tuple(folders.values())), context)
     np.savez_compressed(work.folder / "state.npz", **state)
+
+
+@dataclass(frozen=True)
+class States(Sequence[dict[str, Any]]):
+    """Summaries of scans, each read when it is asked for: those of a cohort fill the memory."""
+
+    folders: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self.folders)
+
+    def __getitem__(self, place: Any) -> Any:
+        """Read one, or give those of a slice, unread."""
+        if isinstance(place, slice):
+            return States(self.folders[place])
+        return _state(self.folders[place])
 
 
 def _state(folder: Path) -> dict[str, Any]:
@@ -484,24 +546,30 @@ def score(work: Work) -> None:
     scans, raws = [], {}
     for subject, scanner in work.args["order"]:
         where = place_of(subject, scanner)
-        scan = _read_scan(work, subject, scanner, work.need(f"read:{where}"))
+        scan = _read_scan(work, metric, subject, scanner, work.need(f"read:{where}"))
         raw = work.need(f"raw:{where}") / "image.nii.gz"
-        raws[subject, scanner] = replace(work.scan(subject, scanner), image=raw)
+        raws[subject, scanner] = replace(_of_metric(work, metric, subject, scanner), image=raw)
         scans.append(scan)
     state = _state(work.need("state")) if "state" in work.task.needs else None
-    more: dict[str, Any] = {"raws": raws}
+    more: dict[str, Any] = {"raws": raws, "scanners": scanners_of(scans)}
     if metric.level == "cohort":
         more["folds"] = work.job.folds[work.args["repeat"]]
         more["trained"] = work.job.trained(work.args["method"])
     with work.context(**more) as context:
-        rows = [
-            _checked_row(row, metric, work) for row in metric.score(tuple(scans), state, context)
-        ]
+        found = metric.score(tuple(scans), state, context)
+        rows = checked_rows(found, metric, work.args["metric"], scans)
     write_json(work.folder / "rows.json", rows)
 
 
-def _read_scan(work: Work, subject: str, scanner: str, folder: Path) -> Scan:
-    scan = work.scan(subject, scanner)
+def _of_metric(work: Work, metric: Any, subject: str, scanner: str) -> Scan:
+    scan = work.shown(subject, scanner, tuple(getattr(metric, "truth", ())))
+    for text in scan.values.values():  # a column of truth names a file
+        work.originals.file(Path(text))
+    return scan
+
+
+def _read_scan(work: Work, metric: Any, subject: str, scanner: str, folder: Path) -> Scan:
+    scan = _of_metric(work, metric, subject, scanner)
     measures = folder / "measures.json"
     if measures.is_file():
         return replace(scan, measures=tuple(Measure(**row) for row in read_json(measures)))
@@ -515,25 +583,10 @@ def _segmented(scan: Scan, folder: Path, tool: str, work: Work) -> Scan:
     return replace(scan, segmentation=Segmentation(tool, str(work.args["space"]), maps))
 
 
-def _checked_row(row: Row, metric: Any, work: Work) -> dict[str, Any]:
-    name = work.args["metric"]
-    value = row.value
-    if row.status == "ok":
-        if value is None or not np.isfinite(value):
-            raise MeasurementError(f"metric '{name}' gave {value} for {row.structure}")
-        low, high = metric.range
-        slack = 1e-6 * max(1.0, abs(low) if np.isfinite(low) else 1.0)
-        if not low - slack <= value <= high + slack:
-            raise MeasurementError(
-                f"metric '{name}' gave {value:g} for {row.structure}, outside its range "
-                f"{low:g} to {high:g}"
-            )
-    return dataclasses.asdict(row) | {"value": None if value is None else float(value)}
-
-
 KINDS: dict[str, Callable[[Work], None]] = {
     "space": space,
     "image": image,
+    "everyone": everyone,
     "piece": piece,
     "fit": fit,
     "tissue": tissue,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,9 @@ from harmobench.job import Job, job_from
 from harmobench.place import atlas_digest, read_atlas_source
 from harmobench.plain import one_line
 from harmobench.recompute import recompute, unlike
+from harmobench.removed import NAME as REMOVED
+from harmobench.removed import read_removed
+from harmobench.store import read_json
 
 SHOWN = 10  # files that a note names
 PUBLISHED = ("harmonized/", "segmentations/", "models/", "figures/mosaics/")
@@ -98,7 +100,7 @@ def _refuse(folder: Path) -> None:
         raise HarmobenchError(f"expected a run folder, found none at {folder}")
     if not (folder / "run.json").exists() and not (folder / checksums.NAME).exists():
         raise HarmobenchError(f"expected a run folder, found no run.json in {folder}")
-    if _at_work(folder):
+    if at_work(folder):
         raise HarmobenchError(f"a run is at work in {folder}: wait until it has ended")
     if not (folder / checksums.NAME).is_file():
         raise HarmobenchError(
@@ -108,7 +110,8 @@ def _refuse(folder: Path) -> None:
         )
 
 
-def _at_work(folder: Path) -> bool:
+def at_work(folder: Path) -> bool:
+    """Whether another process holds a run folder."""
     lock = folder / ".lock"
     if not lock.is_file():
         return False
@@ -136,6 +139,12 @@ def _check_files(folder: Path, found: Verdict, progress: Progress) -> dict[str, 
     for name in ("run.json", *(f"{stem}.parquet" for stem in checksums.TABLES)):
         if name not in listing.entries:
             found.differences.append(f"unlisted: {name}: expected in {checksums.NAME}")
+    gone = len(read_removed(folder)) if REMOVED in listing.entries else 0
+    if gone:
+        found.notes.append(
+            f"the files of {gone} harmonized images and segmentations were removed on purpose "
+            "(harmobench clean --images): the run's command makes them again"
+        )
     extra = checksums.others(folder, listing.entries)
     if extra:
         found.notes.append(f"{_counted(extra, 'file')} beside the run, not listed: {_few(extra)}")
@@ -155,7 +164,7 @@ def _fault(name: str, expected: str, one: checksums.Read) -> str:
 def _check_settings(folder: Path, found: Verdict) -> Job | None:
     """Read run.json, which may be damaged in any way."""
     try:
-        job = job_from(json.loads((folder / "run.json").read_text(encoding="utf-8")))
+        job = job_from(read_json(folder / "run.json"))
         for row in job.scans:  # what all that follows reads
             dict(row["hashes"])
         _ = job.cohort.subjects, job.version, dict(job.environment)
@@ -199,7 +208,7 @@ def _check_published(found: Verdict, digests: Mapping[str, str]) -> None:
 
 
 def _check_identifiers(folder: Path, job: Job, found: Verdict) -> None:
-    data: Mapping[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    data: Mapping[str, Any] = read_json(folder / "run.json")
     for name, expected in (("cohort_hash", job.cohort_hash), ("run_id", job.run_id)):
         if data.get(name) != expected:
             found.differences.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -16,6 +16,7 @@ from harmobench.metrics.guards import check_at_least, shared_brain
 
 ALL, FOLD = "all", "fold"
 CHANCE = "_chance"
+BLOCK_BYTES = 1 << 24  # of likenesses at a time: those of all scans to all grow with their square
 
 
 @dataclass
@@ -85,20 +86,19 @@ class Identifiability(Stateless):
             )
         blocks = Blocks.of(shared_brain(scans), scans[0].grid, self.block, self.filled)
         vectors = np.stack([standardized(blocks.means(scan.voxels())) for scan in scans])
-        alike = vectors @ vectors.T
         everyone = dict.fromkeys((scan.subject for scan in scans), 0)
         if context.trained:
             reason = "trained by folds: scans of other folds come from another model"
             yield from _unmeasured(ALL, everyone, reason)
         else:
-            yield from self._rows(ALL, scans, alike, everyone)
-        yield from self._rows(FOLD, scans, alike, context.folds)
+            yield from self._rows(ALL, scans, vectors, everyone)
+        yield from self._rows(FOLD, scans, vectors, context.folds)
 
     def _rows(
-        self, kind: str, scans: tuple[Scan, ...], alike: Vector, galleries: Mapping[str, int]
+        self, kind: str, scans: tuple[Scan, ...], vectors: Vector, galleries: Mapping[str, int]
     ) -> Iterator[Row]:
         """Rows of every subject, its gallery being those of the same number in `galleries`."""
-        found = self._lookups(scans, alike, galleries)
+        found = self._lookups(scans, vectors, galleries)
         for subject in dict.fromkeys(scan.subject for scan in scans):
             own = found.get(subject)
             if own is not None:
@@ -111,24 +111,28 @@ class Identifiability(Stateless):
                 yield from _unmeasured(kind, [subject], reason)
 
     def _lookups(
-        self, scans: tuple[Scan, ...], alike: Vector, galleries: Mapping[str, int]
+        self, scans: tuple[Scan, ...], vectors: Vector, galleries: Mapping[str, int]
     ) -> Mapping[str, Lookups]:
         on: dict[tuple[str, int], list[int]] = {}
-        index = {(scan.subject, scan.scanner): i for i, scan in enumerate(scans)}
+        members: dict[int, list[int]] = {}
         for i, scan in enumerate(scans):
             if scan.subject in galleries:
-                on.setdefault((scan.scanner, galleries[scan.subject]), []).append(i)
+                number = galleries[scan.subject]
+                on.setdefault((scan.scanner, number), []).append(i)
+                members.setdefault(number, []).append(i)
         found: dict[str, Lookups] = {}
         for (scanner, number), gallery in on.items():
             if len(gallery) < self.smallest:
                 continue
-            for i, scan in enumerate(scans):
-                match = index.get((scan.subject, scanner))
-                if scan.scanner == scanner or match is None:
-                    continue
-                if galleries.get(scan.subject) == number:
-                    hit = found_first(alike[i, gallery], gallery.index(match), self.tolerance)
-                    found.setdefault(scan.subject, Lookups()).add(hit, 1 / len(gallery))
+            place = {scans[i].subject: k for k, i in enumerate(gallery)}
+            asked = [
+                i
+                for i in members[number]
+                if scans[i].scanner != scanner and scans[i].subject in place
+            ]
+            for i, alike in _alike(vectors, asked, gallery):
+                hit = found_first(alike, place[scans[i].subject], self.tolerance)
+                found.setdefault(scans[i].subject, Lookups()).add(hit, 1 / len(gallery))
         return found
 
 
@@ -143,6 +147,17 @@ class Lookups:
         """Append one."""
         self.hits.append(hit)
         self.chances.append(chance)
+
+
+def _alike(
+    vectors: Vector, asked: Sequence[int], gallery: Sequence[int]
+) -> Iterator[tuple[int, Vector]]:
+    """Yield each asked scan and its likeness to a gallery, computed for some at a time."""
+    step = max(1, BLOCK_BYTES // (8 * len(gallery)))
+    shown = vectors[gallery].T
+    for start in range(0, len(asked), step):
+        part = asked[start : start + step]
+        yield from zip(part, vectors[part] @ shown, strict=True)
 
 
 def _unmeasured(kind: str, subjects: Iterable[str], reason: str) -> Iterator[Row]:

@@ -71,10 +71,7 @@ class SSIM:
 
     def merge(self, states: Sequence[State], context: Context) -> State:
         """Histogram of all brain voxels of a method."""
-        pooled, *rest = (Sketch(state["bins"], state["counts"]) for state in states)
-        for sketch in rest:
-            pooled = pooled.merge(sketch)
-        return vars(pooled)
+        return vars(Sketch.merged(Sketch(state["bins"], state["counts"]) for state in states))
 
     def score(
         self, scans: tuple[Scan, ...], state: State | None, context: Context

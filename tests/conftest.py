@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 from harmobench.atlas import icbm152
 from harmobench.imaging.volume import write_image
+
+os.environ["HARMOBENCH_CACHE"] = ""  # tests leave nothing in the cache of who runs them
 
 # Intensities of CSF, GM and WM on each scanner: what a scanner does to contrast.
 CONTRASTS = {
@@ -62,3 +65,9 @@ def write_manifest(path: Path, rows: list[dict[str, str]]) -> Path:
 def cohort_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a manifest of 4 subjects on 2 scanners at 6 mm; do not change it."""
     return make_cohort(tmp_path_factory.mktemp("cohort"))
+
+
+@pytest.fixture(scope="session")
+def larger_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a manifest of 5 subjects on 3 scanners at 6 mm; do not change it."""
+    return make_cohort(tmp_path_factory.mktemp("larger"), subjects=5, scanners=3)

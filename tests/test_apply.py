@@ -32,6 +32,7 @@ from harmobench.methods.whitestripe import WhiteStripe
 from harmobench.plan import make_plan
 from harmobench.resolve import resolve
 from harmobench.runner import run_tasks
+from harmobench.sites import Local
 from harmobench.store import Store, read_json, write_json
 from harmobench.tasks import do
 
@@ -89,7 +90,7 @@ def write_atlas(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[Any]:
-    with connect(2, None, False) as client:
+    with connect(Local(2), Path(), print) as client:
         yield client
 
 
@@ -263,7 +264,7 @@ def test_gpu_that_is_not_here_is_done_without(
         "mispel": "cuda",
     }
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    here = model.on_this_machine(jobs["mispel"], SimpleNamespace(say=said.append))
+    here = model.for_site(jobs["mispel"], Local(), SimpleNamespace(say=said.append))
     assert here.device == "cpu"
     assert said == ["the run trained on a GPU and there is none here: training on the CPU"]
 
@@ -578,10 +579,14 @@ def test_interrupted_training_leaves_nothing_half_written(
             time.sleep(0.05)
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
+        time.sleep(2)
+        assert process.poll() is None  # the training goes on to its end
+        process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130, err
+    assert "stopping: 1 task at work will be finished first; Ctrl-C again stops at once" in err
     assert "interrupted: what is finished is kept; give the same command again" in err
     assert not out.exists()
     assert not (copy / "models").exists()

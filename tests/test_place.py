@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from harmobench.atlas import bring_atlas, builtin_atlas, read_atlas
 from harmobench.cohort import Cohort, Scan
 from harmobench.errors import ManifestError
+from harmobench.facts import Facts
+from harmobench.imaging.landmarks import contrast_to_noise
 from harmobench.imaging.volume import Grid, write_image
 from harmobench.imaging.warp import carry, likeness, write_field
-from harmobench.place import ways_back
+from harmobench.manifest import read_cohort
+from harmobench.place import place
+from harmobench.wayback import ways_back
 
 SHAPE = (24, 26, 22)
 GRID = Grid.make(SHAPE, np.diag([2.0, 2.0, 2.0, 1.0]))
@@ -96,3 +103,67 @@ def test_likeness_is_that_of_every_voxel() -> None:
     assert likeness(raw, GRID, field, GRID, native, step=1) == pytest.approx(every, abs=1e-6)
     assert likeness(raw, GRID, field, GRID, native, step=2) == pytest.approx(every, abs=0.1)
     assert likeness(raw, GRID, field, GRID, native * 0) == 0.0
+
+
+@pytest.fixture(scope="module")
+def own_atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return builtin_atlas(tmp_path_factory.mktemp("atlas"), 6.0).template.parent
+
+
+def masked(cohort_csv: Path, folder: Path) -> Cohort:
+    """Return the cohort with a mask of its own for each scan."""
+    scans = []
+    for number, scan in enumerate(read_cohort(cohort_csv).scans):
+        brain = scan.voxels() > 0
+        brain[: 10 + number % 3] = False
+        write_image(folder / f"{number}.nii.gz", brain, scan.grid)
+        scans.append(replace(scan, mask=folder / f"{number}.nii.gz"))
+    return Cohort(tuple(scans), str(cohort_csv))
+
+
+def test_scans_that_are_known_are_placed_to_the_bit_without_reading_them(
+    cohort_csv: Path, own_atlas: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 10_000_000_000)
+    cohort = masked(cohort_csv, tmp_path)
+    facts = Facts(tmp_path / "index.json")
+    atlas, contrast = place(str(own_atlas), cohort, silent, facts)
+    facts.save()
+    brought = bring_atlas(read_atlas(own_atlas), cohort.scans[0].grid, tmp_path / "brought")
+    for scanner in cohort.scanners:
+        each = [
+            contrast_to_noise(
+                scan.voxels(),
+                brought.tissue("gm") & scan.brain(),
+                brought.tissue("wm") & scan.brain(),
+            )
+            for scan in cohort.scans
+            if scan.scanner == scanner
+        ]
+        assert contrast[scanner] == float(np.mean(each))
+    monkeypatch.setattr(Scan, "voxels", unreadable)
+    monkeypatch.setattr("harmobench.place.bring_atlas", unreadable)
+    again = place(str(own_atlas), cohort, silent, Facts(tmp_path / "index.json"))
+    assert again == (atlas, contrast)
+    with pytest.raises(AssertionError, match="read again"):
+        place(str(own_atlas), cohort, silent, Facts())
+
+
+def unreadable(*_: object) -> None:
+    raise AssertionError("it was read again")
+
+
+def test_a_way_back_that_is_known_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 10_000_000_000)
+    cohort, facts = write_cohort(tmp_path, {1: 1, 2: 2}), Facts(tmp_path / "index.json")
+    assert ways_back(cohort, [], silent, facts)
+    facts.save()
+    monkeypatch.setattr("harmobench.wayback.read_field", unreadable)
+    assert ways_back(cohort, [], silent, Facts(tmp_path / "index.json"))
+    write_image(tmp_path / "native1.nii.gz", person(2)[0], GRID)
+    with pytest.raises(AssertionError, match="read again"):
+        ways_back(cohort, [], silent, Facts(tmp_path / "index.json"))

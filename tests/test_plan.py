@@ -142,10 +142,11 @@ def job_of(image: Path, **changes: Any) -> Job:
 
 
 def slots(plan: Plan) -> dict[str, str]:
-    """Key of each task by what it is for; seeds and order are no part of that."""
+    """Key of each task by what it is for; seeds, order and contents are no part of that."""
     found = {}
+    aside = ("seed", "order", "content", "contents")
     for key, task in plan.tasks.items():
-        args = {name: value for name, value in task.args.items() if name not in ("seed", "order")}
+        args = {name: value for name, value in task.args.items() if name not in aside}
         found[f"{task.kind} {json.dumps(args, sort_keys=True)}"] = key
     assert len(found) == len(plan.tasks), "each thing is done once"
     return found
@@ -370,10 +371,10 @@ def test_a_covariate_s_value_changes_the_method_that_reads_it(image: Path) -> No
         assert changed(plan, after) == downstream(plan, expected)
 
 
-def test_threads_change_training(image: Path) -> None:
+def test_threads_change_all_because_every_task_is_told_them(image: Path) -> None:
     job = job_of(image)
     plan = make_plan(job)
-    assert changed(plan, make_plan(replace(job, threads=2))) == downstream(plan, keys(plan, "fit"))
+    assert changed(plan, make_plan(replace(job, threads=2))) == set(plan.tasks)
 
 
 def test_tissue_of_the_manifest_goes_before_the_segmenter(image: Path) -> None:
@@ -405,7 +406,8 @@ def test_images_made_elsewhere_hang_on_their_content(image: Path, tmp_path: Path
     assert {task.args["method"] for task in plan.of_kind("image")} == {"raw", "haca3"}
     Path(files[place_of("02", "C")]).write_text("made again")
     roots = keys(plan, "image", method="haca3", subject="02", scanner="C")
-    assert changed(plan, make_plan(job)) == downstream(plan, roots)
+    assert not changed(plan, make_plan(job)), "a run's keys stay while it is going on"
+    assert changed(plan, make_plan(replace(job))) == downstream(plan, roots)
 
 
 # --- folds and repeats ----------------------------------------------------------------------------
@@ -733,13 +735,33 @@ def test_a_control_gets_raw_of_what_it_declared_to_see(image: Path, sees: str, c
     plan = make_plan(job_of(image, methods=(RAW, control)))
     for key in keys(plan, "image", method="cheat"):
         task = plan.tasks[key]
-        others = [role.partition(":")[2] for role in task.needs if role.startswith("other:")]
+        lister = plan.tasks[task.needs["everyone"]] if sees == "cohort" else task
+        role = "raw:" if sees == "cohort" else "other:"
+        others = [each.removeprefix(role) for each in lister.needs if each.startswith(role)]
         assert len(others) == count
         seen = [tuple(json.loads(place)) for place in others]
         if sees == "subject":
             assert seen == [(task.args["subject"], scanner) for scanner in SCANNERS]
         for place in others:
-            assert task.needs[f"other:{place}"] == plan.images["raw", 0, *json.loads(place)]
+            assert lister.needs[f"{role}{place}"] == plan.images["raw", 0, *json.loads(place)]
+
+
+def test_needs_of_controls_that_see_everyone_grow_with_the_cohort_not_its_square(
+    image: Path,
+) -> None:
+    control = part("cheat", individual=True, role="degenerate", sees="cohort")
+    job = job_of(image, methods=(RAW, control))
+    most = {}
+    for copies in (1, 2):
+        rows = tuple(
+            {**row, "subject": f"{row['subject']}-{copy}"}
+            for copy in range(copies)
+            for row in job.scans
+        )
+        folds = {row["subject"]: 0 for row in rows}
+        plan = make_plan(replace(job, scans=rows, folds=(folds,)))
+        most[copies] = sum(len(task.needs) for task in plan.tasks.values())
+    assert most[2] <= 2 * most[1]
 
 
 def test_the_quick_preset_spares_what_a_control_says_and_says_so(image: Path) -> None:
@@ -784,3 +806,28 @@ def test_runs_of_earlier_versions_declared_all_their_methods(image: Path) -> Non
     job = job_from(data)
     assert job.declared == tuple(part.name for part in METHODS)
     assert job.margins == {}
+
+
+def test_the_order_in_which_a_control_sees_scans_is_in_its_keys(image: Path) -> None:
+    controls = [
+        part(f"cheat-{sees}", individual=True, role="degenerate", sees=sees)
+        for sees in ("subject", "cohort")
+    ]
+    job = job_of(image, methods=(RAW, *controls))
+    other = replace(job, scans=tuple(reversed(job.scans)))
+    plan, turned = make_plan(job), make_plan(other)
+    assert keys(plan, "image", method="raw") == keys(turned, "image", method="raw")
+    for control in controls:
+        own = keys(plan, "image", method=control.name)
+        assert not own & keys(turned, "image", method=control.name)
+
+
+def test_scanners_that_a_task_is_told_follow_from_its_own_scans(image: Path) -> None:
+    job = job_of(image)
+    plan = make_plan(job)
+    fewer = tuple(row for row in job.scans if row["scanner"] != SCANNERS[-1])
+    left = make_plan(replace(job, scans=fewer))
+    # what was made of the scans that are left stays: it was never told of the scanner that went
+    for kind in ("image", "segment", "summary"):
+        own = {k for k in keys(plan, kind, method="raw") if k in left.tasks}
+        assert len(own) == len(keys(left, kind, method="raw"))

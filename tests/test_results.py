@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harmobench import results
 from harmobench.errors import HarmobenchError
 from harmobench.results import (
     AGGREGATE_COLUMNS,
@@ -131,3 +132,41 @@ def test_a_dot_in_a_name_cuts_nothing_off(tmp_path: Path) -> None:
 def test_a_run_that_did_not_finish_is_named(tmp_path: Path) -> None:
     with pytest.raises(HarmobenchError, match=r"finished run.*no scores\.parquet.*same --out"):
         read_table(tmp_path / "scores", SCORE_COLUMNS)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.sampled_from(["raw", "mispel", "ravel"]), max_size=30),
+    st.lists(st.floats(allow_nan=True, allow_infinity=False), min_size=30, max_size=30),
+    st.integers(1, 9),
+)
+def test_pieces_are_written_as_the_whole_is(
+    tmp_path_factory: pytest.TempPathFactory, methods: list[str], values: list[float], rows: int
+) -> None:
+    folder = tmp_path_factory.mktemp("pieces")
+    made: list[dict[str, object]] = [
+        {"method": method, "subject": f"{i}", "value": value, "reason": 'a "b", c' * (i % 2)}
+        for i, (method, value) in enumerate(zip(methods, values, strict=False))
+    ]
+    whole = table(made, SCORE_COLUMNS)
+    pieces = [
+        table([row for row in made if row["method"] == method], SCORE_COLUMNS)
+        for method in sorted(set(methods))
+    ] or [whole]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "ROWS", rows)
+        results.write_pieces(pieces, folder / "pieces")
+        write_table(whole, folder / "whole")
+    for suffix in (".parquet", ".csv"):
+        found = (folder / f"pieces{suffix}").read_bytes()
+        assert found == (folder / f"whole{suffix}").read_bytes(), suffix
+    whole.to_csv(folder / "plain.csv", index=False, lineterminator="\n")
+    assert (folder / "pieces.csv").read_bytes() == (folder / "plain.csv").read_bytes()
+
+
+def test_a_table_has_the_bytes_that_pandas_writes(tmp_path: Path) -> None:
+    made: list[dict[str, object]] = [{"method": f"m{i}", "value": i / 7} for i in range(50)]
+    frame = table(made, SCORE_COLUMNS)
+    write_table(frame, tmp_path / "own")
+    frame.to_parquet(tmp_path / "pandas.parquet", index=False, compression="zstd")
+    assert (tmp_path / "own.parquet").read_bytes() == (tmp_path / "pandas.parquet").read_bytes()

@@ -200,7 +200,7 @@ def test_method_that_kills_its_worker_takes_no_other_task_along(
     assert failures[["task", "method", "subject", "scanner"]].values.tolist() == [
         ["image", "dies", "02", "GE"]
     ]
-    assert "the worker died while doing this" in failures["reason"][0]
+    assert "its worker died 2 times while doing this" in failures["reason"][0]
     scores = read_table(out / "scores", SCORE_COLUMNS)
     raw = scores[scores["method"] == "raw"].reset_index(drop=True)
     before = read_table(finished / "scores", SCORE_COLUMNS)

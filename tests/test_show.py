@@ -23,9 +23,9 @@ from harmobench.course import Course
 from harmobench.doing import Doing, begin, read, stamps, teller
 from harmobench.pace import ENOUGH, Left, Pace, said, spell
 from harmobench.plan import Plan
-from harmobench.runner import Outcome
 from harmobench.show import TOLD, Lines, Live, Quiet, watcher
 from harmobench.task import Task
+from harmobench.worker import Outcome
 
 
 class Clock:
@@ -354,15 +354,16 @@ from pathlib import Path
 if sys.argv[1] == "without":
     sys.modules["bokeh"] = None
 from harmobench.cluster import announce, connect
+from harmobench.sites import Local, Remote
 if __name__ == "__main__":
-    with connect(1, None, False) as client:
+    with connect(Local(1), Path(), print) as client:
         print(announce(client))
         from urllib.request import urlopen
         for line in announce(client):
             print(urlopen(line.split(": ")[1]).status)
         server = client.cluster.scheduler.http_server
         print(sorted({s.getsockname()[0] for s in server._sockets.values()}))
-        with connect(None, client.scheduler.address, False) as other:
+        with connect(Remote(client.scheduler.address), Path(), print) as other:
             print(announce(other))
 """
 

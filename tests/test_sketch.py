@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from harmobench.imaging.sketch import Sketch
+from harmobench.imaging.sketch import Sketch, exact_percentiles
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=False)
 VALUES = arrays(np.float32, st.integers(1, 60), elements=FINITE)
@@ -36,12 +36,32 @@ def test_percentile_of_many_values_is_numpys(percent):
 @given(VALUES, VALUES)
 @settings(deadline=None, max_examples=50)
 def test_merged_sketches_are_the_sketch_of_all_values(a, b):
-    merged = Sketch.of(a).merge(Sketch.of(b))
-    other_way = Sketch.of(b).merge(Sketch.of(a))
+    merged = Sketch.merged([Sketch.of(a), Sketch.of(b)])
+    other_way = Sketch.merged(iter([Sketch.of(b), Sketch.of(a)]))
     together = Sketch.of(np.concatenate([a, b]))
     for sketch in (merged, other_way):
         np.testing.assert_array_equal(sketch.bins, together.bins)
         np.testing.assert_array_equal(sketch.counts, together.counts)
+
+
+@given(st.lists(VALUES, max_size=4), st.lists(st.floats(0, 100), min_size=1, max_size=3))
+@settings(deadline=None, max_examples=100)
+def test_exact_percentiles_are_numpys_of_all_values_together(parts, percents):
+    found = exact_percentiles(lambda: iter(parts), percents)
+    if not parts:
+        assert found == []
+        return
+    with np.errstate(over="ignore", invalid="ignore"):  # of values at float32's end
+        expected = np.percentile(np.concatenate(parts), percents)
+    np.testing.assert_array_equal(found, expected.astype(np.float64))
+
+
+def test_exact_percentiles_of_many_values_are_numpys():
+    rng = np.random.default_rng(3)
+    parts = [rng.normal(k, 30, (60, 50)).astype(np.float32) for k in range(20)]
+    percents = (0, 1.0, 33.3, 50, 99.5, 100)
+    expected = np.percentile(np.concatenate([part.reshape(-1) for part in parts]), percents)
+    assert exact_percentiles(lambda: parts, percents) == list(expected)
 
 
 @given(VALUES)

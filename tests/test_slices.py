@@ -143,7 +143,7 @@ def test_grey_survives_flat_and_broken_pixels() -> None:
     np.testing.assert_array_equal(flat, 0.5)
     broken = np.array([[np.nan, np.inf], [0, 1]], dtype="float32")
     assert np.isfinite(mosaics.grey(broken, brain, 0.0, 1.0)).all()
-    assert mosaics.window(np.array([], dtype="float32")) == (0.0, 1.0)
+    assert mosaics.common_window([]) == (0.0, 1.0)
 
 
 def opened(content: bytes) -> FloatArray:

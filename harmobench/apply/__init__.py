@@ -10,6 +10,7 @@ from harmobench.apply.checks import check_scan, read_scans
 from harmobench.apply.request import Request, check_request, final_job
 from harmobench.apply.scans import harmonize
 from harmobench.run import Watcher, locked, refuse_system_errors
+from harmobench.where import read_where
 
 __all__ = ["Applied", "Request", "apply"]
 
@@ -48,7 +49,7 @@ def apply(request: Request, watcher: Watcher) -> Applied:
     if final is not None:
         scans = read_scans(request, job, final, watcher)
     else:
-        job = model.on_this_machine(job, watcher)
+        job = model.for_site(job, read_where(request.where), watcher)
         with locked(request.run):
             final, left = model.prepare(request, job, watcher)
             scans = read_scans(request, job, final, watcher)

@@ -14,8 +14,10 @@ from harmobench.cohort import Scan, bids_labels
 from harmobench.errors import AtlasError, SettingsError, nearest
 from harmobench.imaging.volume import BoolArray, FloatArray, read_grid, read_voxels, without_spikes
 from harmobench.job import Job
-from harmobench.manifest import read_cohort, scan_faults
+from harmobench.links import refuse_linked
+from harmobench.manifest import read_cohort
 from harmobench.run import Watcher
+from harmobench.soundness import scan_faults
 
 Scans = dict[Scan, Path]  # each with the image to write
 
@@ -59,6 +61,7 @@ def read_scans(request: Request, job: Job, final: Final, watcher: Watcher) -> Sc
     for scan in cohort.scans:
         sub, ses = f"sub-{subjects[scan.subject]}", f"ses-{sessions[scan.scanner]}"
         scans[scan] = request.out / sub / ses / "anat" / f"{sub}_{ses}_desc-{label}_T1w.nii.gz"
+    refuse_linked(scans.values(), request.out)
     refuse_existing([*scans.values(), request.out / "manifest.csv"], request)
     return scans
 

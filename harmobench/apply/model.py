@@ -7,7 +7,6 @@ that the cohort may go.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -26,10 +25,13 @@ from harmobench.job import Job
 from harmobench.place import atlas_digest
 from harmobench.plan import Plan, plan_final
 from harmobench.run import Watcher
-from harmobench.runner import Outcome, execute, run_all
+from harmobench.runner import DAY, run_all
+from harmobench.sites import Site, at_most, has_gpu
 from harmobench.store import Store, hash_file, link_folder, read_json, write_json
 from harmobench.task import Task
 from harmobench.tasks import do
+from harmobench.where import read_where
+from harmobench.worker import Outcome, execute
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,11 @@ def _asked(job: Job) -> str:
     return replace(job, device="any").run_id
 
 
-def on_this_machine(job: Job, watcher: Watcher) -> Job:
+def for_site(job: Job, site: Site, watcher: Watcher) -> Job:
     """Return the job for the CPU where it is one for a GPU and there is none."""
-    if job.device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            watcher.say("the run trained on a GPU and there is none here: training on the CPU")
-            return replace(job, device="cpu")
+    if job.device == "cuda" and not has_gpu(site):
+        watcher.say("the run trained on a GPU and there is none here: training on the CPU")
+        return replace(job, device="cpu")
     return job
 
 
@@ -114,7 +113,7 @@ def prepare(request: Request, job: Job, watcher: Watcher) -> tuple[Final, dict[s
             with own.writing(key) as folder:
                 link_folder(run.path(key), folder)
     space = plan.of_kind("space")[0]
-    outcome = execute(request.home, partial(do, job.run_id), space)
+    outcome = execute(request.home, partial(do, job.run_id), DAY, space)
     if outcome.status == "failed":
         raise HarmobenchError(f"the final model cannot be made: {space.label}: {outcome.reason}")
     levels = _levels(job, own.path(space.key) / "brain.nii.gz", watcher.step)
@@ -171,7 +170,7 @@ def train(
         if outcome.status == "done":  # a failure is raised
             watcher.task(task, outcome)
 
-    failed = finish(request.home, job, left, request, show)
+    failed = finish(request.home, job, left, request, show, watcher.must)
     for key, reason in failed.items():
         raise HarmobenchError(
             f"the final model cannot be made: {left[key].label}: {reason}; "
@@ -185,14 +184,15 @@ def finish(
     tasks: Mapping[str, Task],
     request: Request,
     done: Callable[[Task, Outcome], None],
+    say: Callable[[str], None],
 ) -> dict[str, str]:
     """Execute tasks until each has ended; return the reason of each that failed, causes first.
 
     `folder` looks like a run's: the job is in its run.json, what tasks need in its store.
     """
-    count = request.workers or min(os.cpu_count() or 1, len(tasks))
-    with connect(count, request.scheduler, job.device == "cuda") as client:
-        return run_all(folder, partial(do, job.run_id), tasks, client, done)
+    site = at_most(read_where(request.where), len(tasks))
+    with connect(site, folder, say, job.device == "cuda") as client:
+        return run_all(folder, partial(do, job.run_id), tasks, client, done, say)
 
 
 def keep(request: Request, job: Job, final: Final) -> None:

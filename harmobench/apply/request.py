@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harmobench.cohort import Scan
 from harmobench.errors import HarmobenchError, SettingsError, nearest
 from harmobench.job import Job, job_from
+from harmobench.links import refuse_links
 from harmobench.parts import Part, plugin_part
 from harmobench.plan import NEEDS_TISSUE, TISSUE_SEGMENTER
 from harmobench.provenance import environment, kernel_digest
 from harmobench.registry import find, plugins
 from harmobench.store import Store, read_json
+from harmobench.where import Where, read_where
 
 MANIFESTS = (".csv", ".tsv")
 IMAGES = (".nii", ".nii.gz")
@@ -32,8 +34,7 @@ class Request:
     out: Path
     scanner: str | None = None
     mask: Path | None = None
-    workers: int | None = None
-    scheduler: str | None = None
+    where: Where = field(default_factory=Where)
     overwrite: bool = False
 
     @property
@@ -66,13 +67,13 @@ class Request:
 
 def check_request(request: Request) -> None:
     """Refuse arguments that cannot be right, before anything is read."""
+    read_where(request.where)
     for fault in _faults(request):
         raise SettingsError(fault)
+    refuse_links(request.run)
 
 
 def _faults(request: Request) -> Iterator[str]:
-    if request.workers is not None and request.workers < 1:
-        yield f"--workers: expected at least 1, found {request.workers}"
     if not (request.run / "run.json").is_file():
         yield (
             f"expected the folder of a run, found no run.json in {request.run}: name the folder "

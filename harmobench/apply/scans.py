@@ -28,9 +28,9 @@ from harmobench.parts import Part
 from harmobench.place import hashed
 from harmobench.plan import NEEDS_TISSUE, TISSUE_SEGMENTER, Plan
 from harmobench.run import Watcher, make_folder
-from harmobench.runner import Outcome
 from harmobench.store import Store, link_folder, merkle, write_json, write_text
 from harmobench.task import Task
+from harmobench.worker import Outcome
 
 
 def harmonize(request: Request, job: Job, final: Final, scans: Scans, watcher: Watcher) -> int:
@@ -64,7 +64,7 @@ def harmonize(request: Request, job: Job, final: Final, scans: Scans, watcher: W
                     shutil.rmtree(store.path(each.key), ignore_errors=True)
 
         watcher.start(Plan(tasks), (), side)
-        reasons = finish(side, job, tasks, request, ended)
+        reasons = finish(side, job, tasks, request, ended, watcher.must)
         with suppress(OSError):  # a run folder that may only be read
             link_folder(side / "logs", request.home / "logs")
     failed: dict[Scan, str] = {}

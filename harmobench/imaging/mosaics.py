@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harmobench.imaging.sketch import exact_percentiles
 from harmobench.imaging.slices import AXES
 from harmobench.imaging.volume import BoolArray, FloatArray
 from harmobench.store import write_json
@@ -20,22 +21,22 @@ WINDOW_FILE = "window.json"  # beside the mosaics of a method
 MOSAIC_WIDTH, MOSAIC_QUALITY = 300, 60  # about 4 kB a scan at 1 mm
 
 
-def window(pixels: FloatArray) -> tuple[float, float]:
-    """1st and 99.5th percentile of the finite pixels; (0, 1) where there are none."""
-    known = pixels[np.isfinite(pixels)]
-    if not known.size:
-        return 0.0, 1.0
-    low, high = np.percentile(known, WINDOW)
-    return float(low), float(high)
+def common_window(pictures: Sequence[Path]) -> tuple[float, float]:
+    """1st and 99.5th percentile of the finite brain pixels of these pictures' middle slices.
+
+    (0, 1) where there are none. One picture is in memory at a time.
+    """
+    found = exact_percentiles(lambda: _pixels(pictures), WINDOW)
+    low, high = found or (0.0, 1.0)
+    return low, high
 
 
-def common_window(pictures: Iterable[Path]) -> tuple[float, float]:
-    """Window of all brain pixels of these pictures' middle slices."""
-    pooled: list[FloatArray] = [np.zeros(0, dtype=np.float32)]
+def _pixels(pictures: Iterable[Path]) -> Iterator[FloatArray]:
     for path in pictures:
         with np.load(path, allow_pickle=False) as file:
-            pooled += [file[axis][file[f"{axis}_brain"].astype(bool)] for axis in AXES]
-    return window(np.concatenate(pooled))
+            for axis in AXES:
+                pixels = file[axis][file[f"{axis}_brain"].astype(bool)]
+                yield pixels[np.isfinite(pixels)]
 
 
 def grey(pixels: FloatArray, brain: BoolArray, low: float, high: float) -> FloatArray:

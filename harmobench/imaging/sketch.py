@@ -7,12 +7,14 @@ order, to the same sketch.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-SHIFT = np.uint32(10)  # 32 - 22 leading bits
+BITS = 22
+SHIFT = np.uint32(32 - BITS)
 SIGN = np.uint32(0x80000000)
 
 
@@ -34,17 +36,17 @@ class Sketch:
     @classmethod
     def of(cls, values: NDArray[np.float32]) -> Sketch:
         """Sketch of finite values, of any shape."""
-        bits = np.ascontiguousarray(values, dtype=np.float32).reshape(-1).view(np.uint32)
-        ordered = np.where(bits & SIGN, ~bits, bits | SIGN)
-        bins, counts = np.unique(ordered >> SHIFT, return_counts=True)
+        bins, counts = np.unique(bins_of(values), return_counts=True)
         return cls(bins, counts.astype(np.int64))
 
-    def merge(self, other: Sketch) -> Sketch:
-        """Sketch of both sets of values together."""
-        bins, where = np.unique(np.concatenate([self.bins, other.bins]), return_inverse=True)
-        counts = np.zeros(bins.size, dtype=np.int64)
-        np.add.at(counts, where, np.concatenate([self.counts, other.counts]))
-        return Sketch(bins, counts)
+    @classmethod
+    def merged(cls, sketches: Iterable[Sketch]) -> Sketch:
+        """Sketch of all sets of values together, in any order; one is in memory at a time."""
+        total = np.zeros(1 << BITS, dtype=np.int64)
+        for sketch in sketches:
+            total[sketch.bins] += sketch.counts  # a sketch has each bin once
+        bins = np.flatnonzero(total)
+        return cls(bins.astype(np.uint32), total[bins])
 
     @property
     def total(self) -> int:
@@ -67,6 +69,57 @@ class Sketch:
         before = float(after[at] - self.counts[at])
         share = (rank - before + 0.5) / float(self.counts[at])
         return low + (high - low) * min(max(share, 0.0), 1.0)
+
+
+def bins_of(values: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Bin (n,) of each value, of any shape."""
+    bits = np.ascontiguousarray(values, dtype=np.float32).reshape(-1).view(np.uint32)
+    return np.asarray(np.where(bits & SIGN, ~bits, bits | SIGN) >> SHIFT)
+
+
+def exact_percentiles(
+    parts: Callable[[], Iterable[NDArray[np.float32]]], percents: Sequence[float]
+) -> list[float]:
+    """Percentiles of all values in many arrays, equal to `np.percentile` of them put together.
+
+    Parameters
+    ----------
+    parts
+        Gives the arrays, finite and of any shape, one after the other; called twice: the first
+        round finds the bins that the percentiles lie in, the second the values in these.
+    percents
+        0 to 100.
+
+    Returns
+    -------
+    list
+        Empty where there are no values.
+
+    Examples
+    --------
+    >>> exact_percentiles(lambda: [np.float32([3, 1]), np.float32([2])], [50, 75])
+    [2.0, 2.5]
+    """
+    total = Sketch.merged(Sketch.of(part) for part in parts())
+    if not total.total:
+        return []
+    places = [percent / 100 * (total.total - 1) for percent in percents]
+    ranks = sorted({rank for at in places for rank in (int(at), min(int(at) + 1, total.total - 1))})
+    after = np.cumsum(total.counts)
+    holding = np.unique(np.searchsorted(after, ranks, side="right"))
+    kept = [part.reshape(-1)[np.isin(bins_of(part), total.bins[holding])] for part in parts()]
+    values = np.sort(np.concatenate(kept))
+    first = np.concatenate([np.arange(after[i] - total.counts[i], after[i]) for i in holding])
+    known = dict(zip(first[np.isin(first, ranks)], values[np.isin(first, ranks)], strict=True))
+    return [_between(known, at, total.total - 1) for at in places]
+
+
+def _between(known: Mapping[int, np.float32], at: float, last: int) -> float:
+    """Value at a rank that may lie between two, rounded as numpy rounds it."""
+    low, high = known[int(at)], known[min(int(at) + 1, last)]
+    share = np.float64(at - int(at))
+    step = high - low
+    return float(high - step * (1 - share) if share >= 0.5 else low + step * share)
 
 
 def _edges(code: np.uint32) -> tuple[float, float]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmobench.errors import HarmobenchError
+from harmobench.imaging.nifti import Header, read_content, read_header
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -61,6 +60,8 @@ class Grid:
 
     def matches(self, other: Grid) -> bool:
         """Whether two grids have the same shape and, to 1e-3 mm, the same affine."""
+        if self == other:  # as in most cohorts, and of thousands of scans much faster
+            return True
         return self.shape == other.shape and bool(
             np.allclose(self.affine, other.affine, atol=AFFINE_TOLERANCE)
         )
@@ -85,36 +86,6 @@ def without_spikes(values: FloatArray) -> FloatArray:
     return np.clip(values, -bound, bound)
 
 
-def load_image(path: Path) -> Any:
-    """Open an image; its voxels are not read yet.
-
-    Raises
-    ------
-    HarmobenchError
-        No file, not a NIfTI image, or voxels that are not real numbers.
-    """
-    import nibabel as nib
-
-    if not path.is_file():
-        raise HarmobenchError(f"expected an image, found no file at {path}")
-    try:
-        image = nib.load(path)
-    except Exception as error:
-        raise HarmobenchError(
-            f"expected a NIfTI image (.nii or .nii.gz), found something else in {path}: {error}"
-        ) from error
-    if not isinstance(image, nib.spatialimages.SpatialImage):
-        raise HarmobenchError(
-            f"expected a NIfTI image (.nii or .nii.gz), found {type(image).__name__} in {path}"
-        )
-    if image.get_data_dtype().kind not in "iufb":
-        raise HarmobenchError(
-            f"expected voxels that are real numbers, found {image.get_data_dtype()} in {path}: "
-            "write it as a grey-scale image"
-        )
-    return image
-
-
 def read_grid(path: Path) -> Grid:
     """Grid of a 3-D image, from its header alone.
 
@@ -123,19 +94,29 @@ def read_grid(path: Path) -> Grid:
     HarmobenchError
         No file, not a NIfTI image, or not three-dimensional.
     """
-    image = load_image(path)
-    if len(image.shape) != 3:
-        found = " x ".join(str(n) for n in image.shape)
+    return grid_of(read_header(path))
+
+
+def grid_of(header: Header) -> Grid:
+    """Grid of a 3-D image whose header was read.
+
+    Raises
+    ------
+    HarmobenchError
+        Not three-dimensional, or without a place for each voxel.
+    """
+    path, shape, affine = header.path, header.shape, header.affine
+    if len(shape) != 3:
+        found = " x ".join(str(n) for n in shape)
         raise HarmobenchError(
-            f"expected a 3-D image, found {len(image.shape)}-D ({found}) in {path}: "
+            f"expected a 3-D image, found {len(shape)}-D ({found}) in {path}: "
             "split it into volumes and name one"
         )
-    affine = np.asarray(image.affine)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise HarmobenchError(
             f"expected an affine that gives each voxel its place, found a broken one in {path}"
         )
-    return Grid.make(image.shape, affine)
+    return Grid.make(shape, affine)
 
 
 def at_least(fraction: FloatArray, threshold: float) -> BoolArray:
@@ -158,58 +139,23 @@ def read_voxels(path: Path) -> FloatArray:
     HarmobenchError
         No file, not a NIfTI image, or voxels that cannot be read.
     """
-    return _read(path, np.float32)
+    return read_content(path, np.float32).voxels
 
 
 def read_labels(path: Path) -> NDArray[np.int32]:
-    """Voxels of a label image, rounded to int32."""
-    labels: NDArray[np.int32] = np.rint(_read(path, np.float64)).astype(np.int32)
+    """Voxels of a label image, rounded to int32.
+
+    Raises
+    ------
+    HarmobenchError
+        As `read_voxels`; or what is no label, NaN say.
+    """
+    with np.errstate(invalid="ignore"):
+        whole = np.rint(read_content(path, np.float64).voxels)
+    if not (np.abs(whole) < 2.0**31).all():
+        raise HarmobenchError(f"expected whole labels, found NaN or numbers beyond 2^31 in {path}")
+    labels: NDArray[np.int32] = whole.astype(np.int32)
     return labels
-
-
-def _read(path: Path, dtype: Any) -> NDArray[Any]:
-    return voxels_of(load_image(path), path, dtype)
-
-
-def voxels_of(image: Any, path: Path, dtype: Any) -> NDArray[Any]:
-    """Voxels of a loaded image.
-
-    Raises
-    ------
-    HarmobenchError
-        The file is damaged or cut short.
-    """
-    try:
-        return np.asarray(image.dataobj, dtype=dtype)
-    except MemoryError as error:
-        raise HarmobenchError(
-            f"expected an image that fits in memory, found a header of {image.shape} voxels in "
-            f"{path}"
-        ) from error
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise HarmobenchError(_damaged(path, error)) from error
-
-
-def _damaged(path: Path, error: Exception) -> str:
-    return f"expected readable voxels, found a damaged or truncated file in {path}: {error}"
-
-
-def check_stream(path: Path) -> None:
-    """Read a .gz file to its end, where its checksum is: nibabel stops at the last voxel.
-
-    Raises
-    ------
-    HarmobenchError
-        The checksum does not fit: some bytes are wrong.
-    """
-    if path.suffix != ".gz":
-        return
-    try:
-        with gzip.open(path) as stream:
-            while stream.read(1 << 24):
-                pass
-    except (OSError, EOFError, zlib.error) as error:
-        raise HarmobenchError(_damaged(path, error)) from error
 
 
 def write_image(path: Path, voxels: NDArray[Any], grid: Grid, scale: float | None = None) -> None:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from harmobench.errors import HarmobenchError
-from harmobench.imaging.volume import FloatArray, Grid, load_image, voxels_of
+from harmobench.imaging.nifti import read_content, read_header
+from harmobench.imaging.volume import FloatArray, Grid
 
 RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 
@@ -28,17 +29,17 @@ def read_field(path: Path) -> tuple[FloatArray, Grid]:
     HarmobenchError
         Not a five-dimensional vector image of three components.
     """
-    image = load_image(path)
-    if len(image.shape) != 5 or image.shape[3:] != (1, 3):
-        found = " x ".join(str(n) for n in image.shape)
+    header = read_header(path)
+    if len(header.shape) != 5 or header.shape[3:] != (1, 3):
+        found = " x ".join(str(n) for n in header.shape)
         raise HarmobenchError(
             f"expected a displacement field of shape x x y x z x 1 x 3, found {found} in {path}: "
             "write one with `antsApplyTransforms -o [field.nii.gz,1]`"
         )
-    field = voxels_of(image, path, np.float32)[..., 0, :]
+    field = read_content(path, np.float32).voxels[..., 0, :]
     if not np.isfinite(field).all():
         raise HarmobenchError(f"expected finite displacements, found NaN or inf in {path}")
-    return field * RAS_TO_LPS.astype(np.float32), Grid.make(image.shape[:3], image.affine)
+    return field * RAS_TO_LPS.astype(np.float32), Grid.make(header.shape[:3], header.affine)
 
 
 def write_field(path: Path, field: FloatArray, grid: Grid) -> None:

@@ -20,13 +20,14 @@ from harmobench.preprocess.request import (
     Request,
     check_request,
     read_scans,
-    workers_of,
 )
 from harmobench.preprocess.steps import do, make_tasks
 from harmobench.run import Watcher, locked, make_folder, refuse_system_errors
 from harmobench.runner import run_all
+from harmobench.sites import at_most
 from harmobench.store import Store
 from harmobench.task import Task
+from harmobench.where import read_where
 
 __all__ = ["Preprocessed", "Request", "preprocess"]
 
@@ -62,7 +63,8 @@ def preprocess(request: Request, watcher: Watcher) -> Preprocessed:
             own = read_atlas_source(request.atlas, Path(scratch) / "own")
             refuse_atlas(own, watcher)
             scans = read_scans(request, own, watcher.step)
-        with connect(workers_of(request, len(scans)), request.scheduler, gpu=False) as client:
+        site = at_most(read_where(request.where), len(scans))
+        with connect(site, request.out, watcher.say) as client:
             make_folder(request.out, "--out")
             with locked(request.out):
                 return _preprocess(request, own, scans, client, watcher)
@@ -90,7 +92,7 @@ def _preprocess(
     there = [key for key in tasks if store.has(key)]
     watcher.start(Plan(tasks), there, folder)
     left: dict[str, Task] = {key: task for key, task in tasks.items() if key not in there}
-    failed = run_all(folder, do, left, client, watcher.task)
+    failed = run_all(folder, do, left, client, watcher.task, watcher.must)
     made = publish(request, atlas, scans, tasks, failed)
     page = write_page(folder, made, atlas, watcher.step)
     flagged = sum(bool(row.flags) for row in made.rows)

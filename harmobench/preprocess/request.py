@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from harmobench.atlas import Atlas
+from harmobench.cluster import JOB_LOGS
 from harmobench.cohort import Progress, Scan
 from harmobench.errors import ManifestError, SettingsError
 from harmobench.imaging.registration import shear_fault
 from harmobench.imaging.volume import BoolArray, FloatArray
 from harmobench.manifest import read_cohort
 from harmobench.run import refuse_foreign_folder
+from harmobench.where import Where, read_where
 
 QUALITIES = ("paper", "quick")
 SKULLS = ("auto", "on", "off")
@@ -37,8 +38,7 @@ class Request:
     out: Path
     quality: str = "paper"
     skull: str = "auto"
-    workers: int | None = None
-    scheduler: str | None = None
+    where: Where = field(default_factory=Where)
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,8 @@ def check_request(request: Request) -> None:
     ):
         if value not in known:
             raise SettingsError(f"{name}: expected {', '.join(known)}, found '{value}'")
-    if request.workers is not None and request.workers < 1:
-        raise SettingsError(f"--workers: expected at least 1, found {request.workers}")
-    refuse_foreign_folder(request.out, MANIFEST, "atlas")
+    read_where(request.where)
+    refuse_foreign_folder(request.out, MANIFEST, "atlas", JOB_LOGS)
 
 
 def read_scans(request: Request, atlas: Atlas, progress: Progress) -> list[Native]:
@@ -144,8 +143,3 @@ def _refuse_small_disk(out: Path, scans: Sequence[Scan], atlas: Atlas) -> None:
             f"--out: expected about {needed / 1e9:.1f} GB of free disk for {len(scans)} scans, "
             f"found {free / 1e9:.1f} GB at {folder}: name another folder"
         )
-
-
-def workers_of(request: Request, tasks: int) -> int:
-    """How many processes to start: as many as cores, no more than tasks."""
-    return request.workers or max(1, min(os.cpu_count() or 1, tasks))

@@ -17,13 +17,13 @@ has; the names above are FreeSurfer's.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harmobench.errors import SettingsError, nearest
+from harmobench.tomls import read_toml
 
 Plain = tuple[Mapping[str, str], ...]  # biomarkers as they stand in a task's key
 
@@ -134,13 +134,9 @@ def read_biomarkers(path: Path) -> tuple[dict[str, str], ...]:
         No such file, not TOML, or entries that are none.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"{path}: expected a biomarkers.toml, found no readable file"
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: expected TOML, found something else: {error}") from error
+        data = read_toml(path)
+    except ValueError as error:
+        raise SettingsError(f"{path}: expected TOML of biomarkers, found {error}") from error
     other = [key for key in data if key != "biomarker"]
     if other:
         raise SettingsError(f"{path}: expected [[biomarker]] alone, found {', '.join(other)}")

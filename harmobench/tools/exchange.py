@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harmobench.errors import HarmobenchError, MeasurementError
-from harmobench.imaging.volume import BoolArray, FloatArray, check_stream, read_voxels
+from harmobench.imaging.volume import BoolArray, FloatArray, read_voxels
 from harmobench.interface import Context
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -72,7 +72,6 @@ def _read_map(stem: Path, tissue: str, brain: BoolArray, program: str, end: str)
         )
     try:
         voxels = read_voxels(path)
-        check_stream(path)
     except HarmobenchError as error:
         raise MeasurementError(
             f"expected a whole map of {tissue} from {program}, found a damaged or truncated "

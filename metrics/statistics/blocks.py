@@ -17,6 +17,7 @@ BASELINE = "raw"
 KEYS = ("method", "config", "repeat", "tool", "metric", "structure", "space")
 COLUMNS = (*KEYS, "units", "level", "subject", "scanner", "reference_scanner")
 WORST = ("failed", "undefined", "not_measured", "not_applicable")  # what an empty block is
+STEP = 1 << 16  # rows that are Python objects at a time
 Names = tuple[str, str]  # scanner and reference scanner; "" where there is none
 BySubject = dict[str, float]
 ALL: Names = ("", "")  # over all scanners or pairs
@@ -63,8 +64,7 @@ def blocks(scores: pd.DataFrame) -> Iterator[Block]:
     """Yield every block of a table of scores, in the table's order."""
     found: dict[tuple[Any, ...], Block] = {}
     bad: dict[tuple[Any, ...], tuple[str, str]] = {}
-    columns = (scores[name].tolist() for name in (*COLUMNS, "value", "status", "reason"))
-    for row in zip(*columns, strict=True):
+    for row in _rows(scores):
         key, (units, level, subject, a, b, value, status, reason) = row[:7], row[7:]
         block = found.setdefault(key, Block(dict(zip(KEYS, key, strict=True))))
         block.units, block.level = block.units or units, block.level or level
@@ -76,6 +76,16 @@ def blocks(scores: pd.DataFrame) -> Iterator[Block]:
         if not block.values:
             block.status, block.reason = bad[key]
         yield block
+
+
+def _rows(scores: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    """Yield rows as tuples, some at a time; a text that comes again is the same object."""
+    texts: dict[Any, Any] = {}
+    for start in range(0, len(scores), STEP):
+        part = scores.iloc[start : start + STEP]
+        columns = [[texts.setdefault(x, x) for x in part[name].tolist()] for name in COLUMNS]
+        columns += [part[name].tolist() for name in ("value", "status", "reason")]
+        yield from zip(*columns, strict=True)
 
 
 def _rank(status: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -41,11 +42,11 @@ class Gallery:
 
     run: Finished
 
-    @property
+    @cached_property
     def subjects(self) -> list[str]:
         """Subjects with pictures; the one with most pictures first, else in manifest order."""
-        counts = {s: sum(k[1] == s for k in self.keys) for s in self.run.design.subjects}
-        known = [subject for subject, count in counts.items() if count]
+        counts = Counter(subject for _, subject, _ in self.keys)
+        known = [subject for subject in self.run.design.subjects if counts[subject]]
         if not known:
             return []
         first = max(known, key=lambda subject: counts[subject])
@@ -56,18 +57,18 @@ class Gallery:
         """Scans that there is something to show of."""
         return frozenset(self.run.pictures) | frozenset(self.run.mosaics)
 
-    @property
+    @cached_property
     def anchors(self) -> dict[str, str]:
         """Id of each subject's images in the page."""
         return anchors(self.run.design.subjects)
 
-    @property
+    @cached_property
     def methods(self) -> list[str]:
         """Methods with pictures, in the run's order."""
         named = {key[0] for key in self.run.pictures}
         return [method for method in self.run.design.methods if method in named]
 
-    @property
+    @cached_property
     def ranked(self) -> list[str]:
         """Methods with pictures that are no control."""
         return [name for name in compared(self.run.design.methods) if name in self.methods]
@@ -77,7 +78,7 @@ class Gallery:
         """Methods that are no control, with pictures or not."""
         return compared(self.run.design.methods)
 
-    @property
+    @cached_property
     def controls(self) -> list[str]:
         """Controls with images."""
         named = {key[0] for key in self.keys}
@@ -101,7 +102,7 @@ class Gallery:
 
     def stacks(self, subject: str) -> bool:
         """Whether the run kept stacks of slices of a subject; earlier versions kept none."""
-        first = next((key for key in sorted(self.run.pictures) if key[1] == subject), None)
+        first = min((key for key in self.run.pictures if key[1] == subject), default=None)
         return first is not None and self.medians(*first) is not None
 
     def medians(self, method: str, subject: str, scanner: str) -> tuple[float, float] | None:
@@ -125,7 +126,7 @@ class Gallery:
         if made is not None and made.with_name(WINDOW_FILE).is_file():
             low, high = read_json(made.with_name(WINDOW_FILE))
             return float(low), float(high)
-        return common_window(p for k, p in sorted(self.run.pictures.items()) if k[0] == method)
+        return common_window([p for k, p in sorted(self.run.pictures.items()) if k[0] == method])
 
     def shown(self, method: str, subject: str, scanner: str, axis: str = "axial") -> FloatArray:
         """One slice as grey levels, 0 to 1; black outside the brain."""
