@@ -28,6 +28,8 @@ CONFIG: Mapping[str, Any] = {
     "distributed.admin.low-level-log-length": 0,
     # a registration holds the interpreter for minutes, in which no heartbeat is sent
     "distributed.scheduler.worker-ttl": None,
+    # a task says itself when it was tried too often; Dask counts also those that were only queued
+    "distributed.scheduler.allowed-failures": 100,
     "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
     # a worker that waits for memory to come free may wait for ever: tasks hand on keys alone
     "distributed.worker.memory.target": False,

@@ -23,12 +23,13 @@ from harmobench.store import write_text
 from harmobench.task import Task
 
 TRIES = 2  # a worker may be lost by chance once
+LEAVES = 5  # a worker may have to go by order, as at the end of its job's time, some times
 NEAR = 0.7  # of a worker's memory: a worker that dies with more in use died of it
 MOST_PRINTED, KEPT = 50_000_000, 200_000  # bytes: while a task goes on, and after it
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 TIME = re.compile(r"(\d{1,9}(?:\.\d*)?) *(s|min|h|d)")
 MOST_SECONDS = 365 * 86400.0
-BEGUN, FULL = "begun", "memory"
+BEGUN, LEFT, FULL = "begun", "left", "memory"
 TIMED_OUT = re.compile(r"^Timeout \(", re.MULTILINE)  # as faulthandler writes it
 CRASHED = re.compile(r"^Fatal Python error: (.+)$", re.MULTILINE)
 
@@ -50,14 +51,23 @@ def given_up(run: Path, task: Task, limit: float) -> str | None:
         write_text(run / "logs" / f"{task.key[:12]}.log", f"{task.label}\n{trace}")
     if TIMED_OUT.search(trace):
         return f"took longer than a task may take ({spoken(limit)}; --time-limit)"
-    if tries.count(BEGUN) < TRIES:
+    left = tries.count(LEFT)
+    if left >= LEAVES:
+        return (
+            f"its worker had to go {LEAVES} times before this was done: give jobs more time than "
+            "it takes"
+        )
+    if tries.count(BEGUN) - left < TRIES:
         return None
     crash = CRASHED.search(trace)
     if crash:
         return f"its worker crashed {TRIES} times while doing this ({crash[1]})"
     full = next((line.partition(" ")[2] for line in tries if line.startswith(FULL)), None)
     if full is not None:
-        return f"its worker used the memory that it may have ({full}; --memory), {TRIES} times"
+        return (
+            f"its worker used all the memory that it may have ({full}), {TRIES} times: allow more "
+            "(--memory, or memory of a job)"
+        )
     return (
         f"its worker died {TRIES} times while doing this (killed, or no memory left on the machine)"
     )
@@ -129,7 +139,7 @@ def guarded(run: Path, task: Task, limit: float, log: Path) -> Iterator[Callable
             return
         tempfile.tempdir = worker.local_directory  # Dask removes what a dead worker leaves there
         with trace.open("a", encoding="utf-8") as stream, _alarm(stream, limit), printing(log):
-            yield _noting(tries, worker.memory_manager.memory_limit, log)
+            yield _noting(tries, worker, log)
     finally:
         for path in (tries, trace):
             path.unlink(missing_ok=True)
@@ -197,16 +207,25 @@ def _flush() -> None:
             stream.flush()
 
 
-def _noting(tries: Path, limit: int | None, log: Path) -> Callable[[float], None]:
-    """Make what notes, once, that memory runs out, and keeps a log from filling the disk."""
-    noted = False
+def _noting(tries: Path, worker: Any, log: Path) -> Callable[[float], None]:
+    """Make what notes that memory runs out, or that the worker goes by order, once each.
+
+    It also keeps a log from filling the disk.
+    """
+    limit = worker.memory_manager.memory_limit
+    noted: set[str] = set()
+
+    def once(line: str) -> None:
+        if line not in noted:
+            noted.add(line)
+            with tries.open("a", encoding="utf-8") as kept:
+                kept.write(f"{line}\n")
 
     def note(memory: float) -> None:
-        nonlocal noted
-        if limit and memory > NEAR * limit and not noted:
-            noted = True
-            with tries.open("a", encoding="utf-8") as kept:
-                kept.write(f"{FULL} {limit / 1e9:.3g} GB\n")
+        if limit and memory > NEAR * limit:
+            once(f"{FULL} {limit / 1e9:.3g} GB")
+        if worker.status.name.startswith("clos"):
+            once(LEFT)
         if log.is_file() and log.stat().st_size > MOST_PRINTED:
             os.truncate(log, 0)
 

@@ -132,6 +132,7 @@ def _run(
         say=watcher.must,
     )
     plan = _execute(store, job, plan, failed, execute)
+    store.sweep()  # of workers that died while the run went on
     executed = Run(folder, job, plan, store)
     watcher.say("writing tables, images and the report")
     watcher.step(0, 2, "scores and statistics")

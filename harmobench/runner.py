@@ -7,12 +7,12 @@ import queue
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harmobench.cluster import training_resource
-from harmobench.doing import ask_to_stop, running, stamps
+from harmobench.doing import ask_to_stop, stamps
 from harmobench.errors import StoppedError
 from harmobench.guard import given_up
 from harmobench.pace import Group, group_of
@@ -73,16 +73,15 @@ def run_tasks(
     missing = {key: task for key, task in tasks.items() if not store.has(key)}
     futures = _submitted(run, do, limit, missing, client)
     failed: dict[str, str] = {}
-    for key, future in _ended(run, client, futures, say):
-        outcome = _outcome(future, missing[key], run, limit)
+    for outcome in _outcomes(run, client, futures, missing, limit, say):
         if outcome.status == "refused":
             raise StoppedError(
                 f"{outcome.reason}: what is finished is kept; make room, or mend what the system "
                 "says, and give the same command again"
             )
         if outcome.status == "failed":
-            failed[key] = outcome.reason
-        done(missing[key], outcome)
+            failed[outcome.key] = outcome.reason
+        done(missing[outcome.key], outcome)
     return failed
 
 
@@ -115,10 +114,15 @@ def _priority(task: Task, first: Mapping[Group, str]) -> int:
     return 10 if task.heavy else int(first[group_of(task)] == task.key)
 
 
-def _ended(
-    run: Path, client: Any, futures: Mapping[str, Any], say: Say
-) -> Iterator[tuple[str, Any]]:
-    """Give futures as they end; after Ctrl-C those of tasks at work, and then be interrupted."""
+def _outcomes(
+    run: Path,
+    client: Any,
+    futures: Mapping[str, Any],
+    tasks: Mapping[str, Task],
+    limit: float,
+    say: Say,
+) -> Iterator[Outcome]:
+    """Give how tasks ended, as they do; after Ctrl-C those at work, and then be interrupted."""
     ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
     keys = {future.key: key for key, future in futures.items()}
     for future in futures.values():
@@ -127,17 +131,39 @@ def _ended(
     with _first_interrupt() as interrupted:
         stopping = False
         while left:
-            with contextlib.suppress(queue.Empty):
-                future = ended.get(timeout=LISTEN_SECONDS)
-                key = keys[future.key]
-                if key in left:
-                    left.remove(key)
-                    yield key, future
+            some = [(keys[future.key], future) for future in _waited(ended)]
+            some = [(key, future) for key, future in some if key in left]
+            left.difference_update(key for key, _ in some)
+            yield from _read(client, some, tasks, run, limit)
             if interrupted.is_set() and not stopping:
                 stopping = True
                 left = _stop(run, client, {key: futures[key] for key in left}, say)
     if stopping:
         raise KeyboardInterrupt
+
+
+def _waited(ended: queue.SimpleQueue[Any]) -> list[Any]:
+    """Return what is in a queue; of an empty one, the first that comes within a moment."""
+    found = []
+    with contextlib.suppress(queue.Empty):
+        found.append(ended.get(timeout=LISTEN_SECONDS))
+        while True:
+            found.append(ended.get_nowait())
+    return found
+
+
+def _read(
+    client: Any,
+    ended: Sequence[tuple[str, Any]],
+    tasks: Mapping[str, Task],
+    run: Path,
+    limit: float,
+) -> Iterator[Outcome]:
+    """Fetch how these tasks ended, in one call for all that Dask has no complaint about."""
+    yield from client.gather([future for _, future in ended if future.status != "error"])
+    for key, future in ended:
+        if future.status == "error":
+            yield _blamed(future.exception(), tasks[key], run, limit)
 
 
 def _stop(run: Path, client: Any, left: Mapping[str, Any], say: Say) -> set[str]:
@@ -198,19 +224,13 @@ def run_all(
     return failed
 
 
-def _outcome(future: Any, task: Task, run: Path, limit: float) -> Outcome:
-    """How the future of a task ended.
+def _blamed(error: BaseException, task: Task, run: Path, limit: float) -> Outcome:
+    """How a task ended that Dask gave up.
 
-    Dask blames every task that was queued on a worker that died, and what needs them. Only the one
-    that was at work is at fault; the others are "lost", and are done by the next round.
+    Dask blames every task that was queued on workers that died, and what needs them. One that was
+    at work when they did says so itself; the others are "lost", and are done by the next round.
     """
-    error = future.exception()
-    if error is None:
-        outcome: Outcome = future.result()
-        return outcome
-    if type(error).__name__ == "KilledWorker":
-        if not running(run, task.key).is_file():
-            return Outcome(task.key, "lost")
-        why = given_up(run, task, limit) or "its worker died while doing this"
-        return Outcome(task.key, "failed", why)
-    return Outcome(task.key, "failed", reason_of(error))
+    if type(error).__name__ != "KilledWorker":
+        return Outcome(task.key, "failed", reason_of(error))
+    why = given_up(run, task, limit)
+    return Outcome(task.key, "lost") if why is None else Outcome(task.key, "failed", why)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harmobench.doing import begin, stopping
 from harmobench.guard import given_up, guarded
 from harmobench.reasons import clean, reason_of, refusal
 from harmobench.store import LOG, Store, write_json, write_text
 from harmobench.task import Task
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 Do = Callable[[Path, Task, Path], None]
 
@@ -131,6 +137,14 @@ def _told(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(texts))
 
 
+@lru_cache(maxsize=1)
+def _libraries(modules: int) -> ThreadpoolController:
+    """Find numerical libraries that have threads; again only where more modules are loaded."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
 @contextlib.contextmanager
 def _measured(note: Callable[[float], None]) -> Iterator[Callable[[], dict[str, float]]]:
     """Seconds and peak resident memory (MB) of the block, one thread of numerical libraries.
@@ -138,7 +152,6 @@ def _measured(note: Callable[[float], None]) -> Iterator[Callable[[], dict[str, 
     `note` is called with the bytes in use, several times a second.
     """
     import psutil
-    from threadpoolctl import threadpool_limits
 
     process = psutil.Process()
     peak = process.memory_info().rss
@@ -161,7 +174,7 @@ def _measured(note: Callable[[float], None]) -> Iterator[Callable[[], dict[str, 
         return {"seconds": time.perf_counter() - start, "peak_mb": highest / 1e6}
 
     try:
-        with threadpool_limits(1):
+        with _libraries(len(sys.modules)).limit(limits=1):
             yield cost
     finally:
         stop.set()

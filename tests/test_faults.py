@@ -36,7 +36,7 @@ BODIES = {
 }
 REASONS = {
     "hangs": r"took longer than a task may take \(8 s; --time-limit\)",
-    "leaks": r"its worker used the memory that it may have \(1 GB; --memory\), 2 times",
+    "leaks": r"its worker used all the memory that it may have \(1 GB\), 2 times",
     "crashes": r"its worker crashed 2 times while doing this \(Segmentation fault\)",
     "killed": r"its worker died 2 times while doing this \(killed, or no memory left",
     "exits": "SystemExit: 3",

@@ -142,8 +142,13 @@ def test_the_rule_finds(source: str) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "re.compile(text)", "networks.eval()", "Tissues(shell=values)", "subprocess.run(['ls', x])", "json.loads(text)",
-        "np.load(path, allow_pickle=False)", "subprocess.run(words, shell=False)",
+        "re.compile(text)",
+        "networks.eval()",
+        "Tissues(shell=values)",
+        "subprocess.run(['ls', x])",
+        "json.loads(text)",
+        "np.load(path, allow_pickle=False)",
+        "subprocess.run(words, shell=False)",
         "tempfile.TemporaryDirectory()",
     ],
 )  # fmt: skip
