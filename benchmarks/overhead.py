@@ -41,8 +41,8 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 import numpy as np
 
+from harmobench.ahead.forecast import GROWING, measured
 from harmobench.finish import finished
-from harmobench.forecast import GROWING, measured
 from harmobench.job import Options, job_from
 from harmobench.plan import make_plan
 from harmobench.runner import run_tasks
@@ -113,8 +113,8 @@ def cohort(folder: Path, scans: int) -> Path:
 def cached(folder: Path, tasks: int) -> None:
     """Print how long a run of finished tasks takes until nothing is left to execute."""
     from harmobench.cluster import connect
+    from harmobench.cluster.sites import Local
     from harmobench.resolve import resolve
-    from harmobench.sites import Local
 
     manifest = cohort(folder, int(tasks / TASKS_A_SCAN) // SCANNERS * SCANNERS)
     options = Options(
@@ -159,7 +159,7 @@ def nothing(run: Path, task: Task, folder: Path) -> None:
 def trivial(folder: Path, count: int) -> None:
     """Print what a task costs that does nothing."""
     from harmobench.cluster import connect
-    from harmobench.sites import Local
+    from harmobench.cluster.sites import Local
 
     run = folder / "trivial"
     (run / "store").mkdir(parents=True)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from harmobench.atlas import Atlas, bring_atlas, read_atlas
 from harmobench.cluster import connect
+from harmobench.cluster.sites import Local
 from harmobench.cohort import Scan
 from harmobench.preprocess.request import Native
 from harmobench.preprocess.steps import QUALITY, do, make_tasks
 from harmobench.runner import run_all
-from harmobench.sites import Local
 
 
 def by_hand(image: Path, atlas: Atlas, quality: str, folder: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harmobench import checksums
+from harmobench.ahead.outlook import sized
 from harmobench.cohort import Progress
 from harmobench.crate import NAME as CRATE
 from harmobench.crate import write_crate
@@ -23,7 +24,6 @@ from harmobench.errors import HarmobenchError
 from harmobench.finish import finished, require_run
 from harmobench.job import job_from
 from harmobench.links import refuse_links
-from harmobench.outlook import sized
 from harmobench.plan import Plan
 from harmobench.recompute import plan_again
 from harmobench.removed import KINDS, write_removed

@@ -197,7 +197,7 @@ def run(
 
 
 def _foretell(options: Any, quiet: bool) -> int:
-    from harmobench.foretell import foretell
+    from harmobench.ahead.foretell import foretell
     from harmobench.plain import one_line
 
     command = shlex.join(["harmobench", *sys.argv[1:]])
@@ -239,9 +239,9 @@ def demo(
     """
     import shutil
 
+    from harmobench.cluster.where import Where, read_where
     from harmobench.job import Options
     from harmobench.phantom.simulate import simulate
-    from harmobench.where import Where, read_where
 
     read_where(Where(workers, slurm=slurm))
     manifest = out / "cohort" / "matched.csv"
@@ -327,8 +327,8 @@ def preprocess_images(
     Writes images and transforms (BIDS derivatives), OUT/matched.csv for `harmobench run`, and
     OUT/quality.html, which shows how well each scan was registered.
     """
+    from harmobench.cluster.where import Where
     from harmobench.preprocess import Request, preprocess
-    from harmobench.where import Where
 
     where = Where(workers, memory, scheduler, slurm, cluster)
     request = Request(manifest, atlas, out, quality, skull, where)
@@ -385,7 +385,7 @@ def apply_method(
     manifest has a column for it.
     """
     from harmobench.apply import Request, apply
-    from harmobench.where import Where
+    from harmobench.cluster.where import Where
 
     where = Where(workers, memory, scheduler, slurm, cluster)
     request = Request(folder, method, source, out, scanner, mask, where, overwrite)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from harmobench.show import Quiet
+    from harmobench.live.show import Quiet
 
 DONE, DIFFERENCES, INTERRUPTED = 0, 1, 130
 LISTED = ("methods", "metrics", "segmenters", "morphometry", "reports", "statistics")
@@ -56,7 +56,7 @@ def tell(text: str) -> None:
 
 def watching(quiet: bool) -> Quiet:
     """Show how far it is, or nothing but what must be read."""
-    from harmobench.show import watcher
+    from harmobench.live.show import watcher
 
     return watcher(quiet)
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from harmobench.cluster.where import Where
 from harmobench.cohort import Cohort, Scan
 from harmobench.imaging.volume import Grid
 from harmobench.interface import Group
 from harmobench.parts import Part, installed
 from harmobench.store import hash_once, merkle, read_json
-from harmobench.where import Where
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from harmobench.choose import (
     parse_margins,
     precomputed,
 )
+from harmobench.cluster.sites import Batch, Site, has_gpu
+from harmobench.cluster.where import read_where
 from harmobench.cohort import Cohort, Progress
 from harmobench.errors import SettingsError, nearest
 from harmobench.facts import facts_of
@@ -30,9 +32,7 @@ from harmobench.measures import (
 from harmobench.parts import Part
 from harmobench.place import hashed, place
 from harmobench.provenance import environment, kernel_digest
-from harmobench.sites import Batch, Site, has_gpu
 from harmobench.wayback import ways_back
-from harmobench.where import read_where
 
 PRESETS = ("quick", "default", "paper")
 QUICK_FOLDS = 3

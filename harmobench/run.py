@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from harmobench import checksums, removed
-from harmobench.beforehand import beforehand, read_earlier
+from harmobench.ahead.beforehand import beforehand, read_earlier
 from harmobench.cluster import JOB_LOGS, announce, connect
+from harmobench.cluster.where import read_where
 from harmobench.cohort import Progress
 from harmobench.crate import write_crate
 from harmobench.damage import naming_damage
@@ -38,7 +39,6 @@ from harmobench.staging import aside, put_in_place
 from harmobench.store import Store, write_json, write_text
 from harmobench.task import Task
 from harmobench.tasks import do
-from harmobench.where import read_where
 from harmobench.worker import Outcome
 
 

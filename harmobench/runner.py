@@ -15,7 +15,7 @@ from harmobench.cluster import training_resource
 from harmobench.doing import ask_to_stop, stamps
 from harmobench.errors import StoppedError
 from harmobench.guard import given_up
-from harmobench.pace import Group, group_of
+from harmobench.live.pace import Group, group_of
 from harmobench.reasons import reason_of
 from harmobench.store import Store
 from harmobench.task import Task

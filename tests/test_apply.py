@@ -23,6 +23,7 @@ from harmobench.apply import Request, model, request
 from harmobench.atlas import icbm152
 from harmobench.cli import main
 from harmobench.cluster import connect
+from harmobench.cluster.sites import Local
 from harmobench.cohort import Scan
 from harmobench.imaging.volume import Grid, read_grid, read_voxels, write_image
 from harmobench.job import Options
@@ -32,7 +33,6 @@ from harmobench.methods.whitestripe import WhiteStripe
 from harmobench.plan import make_plan
 from harmobench.resolve import resolve
 from harmobench.runner import run_tasks
-from harmobench.sites import Local
 from harmobench.store import Store, read_json, write_json
 from harmobench.tasks import do
 

@@ -11,8 +11,15 @@ from typing import Any
 
 import pytest
 
+from harmobench.ahead.beforehand import (
+    Earlier,
+    beforehand,
+    changes,
+    done_again,
+    listed,
+    read_earlier,
+)
 from harmobench.atlas import builtin_atlas
-from harmobench.beforehand import Earlier, beforehand, changes, done_again, listed, read_earlier
 from harmobench.job import Job, Options
 from harmobench.plan import Plan, make_plan
 from harmobench.resolve import resolve

@@ -20,9 +20,9 @@ from harmobench.cli import main
 from harmobench.cohort import no_progress
 from harmobench.errors import HarmobenchError
 from harmobench.job import Options
+from harmobench.live.show import Quiet
 from harmobench.removed import NAME as REMOVED
 from harmobench.run import report, run
-from harmobench.show import Quiet
 from harmobench.verify import verify
 
 OLD = "0" * 40

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harmobench.ahead.forecast import Forecast, Line, forecast, measured
+from harmobench.ahead.outlook import sized, sums, table
 from harmobench.atlas import builtin_atlas
 from harmobench.cli import main
-from harmobench.forecast import Forecast, Line, forecast, measured
-from harmobench.outlook import sized, sums, table
 from harmobench.plan import Plan
 from harmobench.store import Store, write_json
 from harmobench.task import Task

@@ -13,13 +13,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from harmobench import care
-from harmobench.care import Care
-from harmobench.cluster import connect, training_resource
-from harmobench.dask_config import WORKER_ENVIRONMENT, job_environment
+from harmobench.cluster import care, connect, training_resource
+from harmobench.cluster.care import Care
+from harmobench.cluster.dask_config import WORKER_ENVIRONMENT, job_environment
+from harmobench.cluster.jobs import KINDS, job_options
+from harmobench.cluster.sites import Batch, Tls
 from harmobench.errors import SettingsError
-from harmobench.jobs import KINDS, job_options
-from harmobench.sites import Batch, Tls
 
 COMMAND = [sys.executable, "-m", "harmobench.cli"]
 FULL = Batch(
@@ -118,7 +117,7 @@ def test_what_dask_is_told_reaches_the_job(tmp_path: Path) -> None:
 
 
 def test_certificates_are_given_to_the_worker(tmp_path: Path) -> None:
-    from harmobench.dask_config import security_of
+    from harmobench.cluster.dask_config import security_of
 
     tls = Tls(tmp_path / "ca.pem", tmp_path / "own.pem", tmp_path / "own.key")
     batch = replace(FULL, tls=tls)
@@ -147,7 +146,7 @@ def test_paths_that_a_batch_system_cannot_be_given_are_refused(
 
 
 def test_interrupts_stay_what_they_were() -> None:
-    ask = "import signal, harmobench.jobs; print(signal.getsignal(signal.SIGINT).__name__)"
+    ask = "import signal, harmobench.cluster.jobs; print(signal.getsignal(signal.SIGINT).__name__)"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout == "default_int_handler\n"
 

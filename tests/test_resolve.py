@@ -20,10 +20,10 @@ from harmobench.errors import AtlasError, HarmobenchError, ManifestError, Plugin
 from harmobench.imaging.volume import read_grid, read_voxels, write_image
 from harmobench.imaging.warp import write_field
 from harmobench.job import Job, Options
+from harmobench.live.show import Quiet
 from harmobench.manifest import read_cohort
 from harmobench.resolve import resolve
 from harmobench.run import run
-from harmobench.show import Quiet
 from harmobench.store import hash_file
 
 TRAINED = """

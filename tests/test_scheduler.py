@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from harmobench.cluster import connect, training_resource
+from harmobench.cluster.sites import Local, Remote, Site, Tls
 from harmobench.errors import SettingsError
-from harmobench.sites import Local, Remote, Site, Tls
 
 DASK = [sys.executable, "-m", "distributed.cli.dask_{}"]
 ASKED = ["--metrics", "auroc", "--segmenters", "none", "--measures", "none"]

@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harmobench.board import Step, board
-from harmobench.course import Course
 from harmobench.doing import Doing, begin, read, stamps, teller
-from harmobench.pace import ENOUGH, Left, Pace, said, spell
+from harmobench.live.board import Step, board
+from harmobench.live.course import Course
+from harmobench.live.pace import ENOUGH, Left, Pace, said, spell
+from harmobench.live.show import TOLD, Lines, Live, Quiet, watcher
 from harmobench.plan import Plan
-from harmobench.show import TOLD, Lines, Live, Quiet, watcher
 from harmobench.task import Task
 from harmobench.worker import Outcome
 
@@ -354,7 +354,7 @@ from pathlib import Path
 if sys.argv[1] == "without":
     sys.modules["bokeh"] = None
 from harmobench.cluster import announce, connect
-from harmobench.sites import Local, Remote
+from harmobench.cluster.sites import Local, Remote
 if __name__ == "__main__":
     with connect(Local(1), Path(), print) as client:
         print(announce(client))

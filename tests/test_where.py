@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmobench.cli import main
+from harmobench.cluster.jobs import clock
+from harmobench.cluster.sites import Batch, Local, Remote, Tls, at_most
+from harmobench.cluster.where import Where, read_where
 from harmobench.errors import SettingsError
-from harmobench.jobs import clock
-from harmobench.sites import Batch, Local, Remote, Tls, at_most
-from harmobench.where import Where, read_where
 
 FULL = """
 kind = "pbs"

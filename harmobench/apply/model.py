@@ -18,6 +18,8 @@ import numpy as np
 from harmobench.apply.request import Request, listed
 from harmobench.atlas import BUILTIN, read_atlas
 from harmobench.cluster import connect
+from harmobench.cluster.sites import Site, at_most, has_gpu
+from harmobench.cluster.where import read_where
 from harmobench.cohort import Progress
 from harmobench.errors import HarmobenchError
 from harmobench.imaging.volume import read_voxels, without_spikes
@@ -26,11 +28,9 @@ from harmobench.place import atlas_digest
 from harmobench.plan import Plan, plan_final
 from harmobench.run import Watcher
 from harmobench.runner import DAY, run_all
-from harmobench.sites import Site, at_most, has_gpu
 from harmobench.store import Store, hash_file, link_folder, read_json, write_json
 from harmobench.task import Task
 from harmobench.tasks import do
-from harmobench.where import read_where
 from harmobench.worker import Outcome, execute
 
 

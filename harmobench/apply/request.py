@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from harmobench.cluster.where import Where, read_where
 from harmobench.cohort import Scan
 from harmobench.errors import HarmobenchError, SettingsError, nearest
 from harmobench.job import Job, job_from
@@ -17,7 +18,6 @@ from harmobench.plan import NEEDS_TISSUE, TISSUE_SEGMENTER
 from harmobench.provenance import environment, kernel_digest
 from harmobench.registry import find, plugins
 from harmobench.store import Store, read_json
-from harmobench.where import Where, read_where
 
 MANIFESTS = (".csv", ".tsv")
 IMAGES = (".nii", ".nii.gz")

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from harmobench.atlas import Atlas, bring_atlas
 from harmobench.atlas_check import check_atlas
 from harmobench.cluster import announce, connect
+from harmobench.cluster.sites import at_most
+from harmobench.cluster.where import read_where
 from harmobench.errors import AtlasError
 from harmobench.imaging.registration import shear_fault
 from harmobench.place import atlas_digest, read_atlas_source
@@ -24,10 +26,8 @@ from harmobench.preprocess.request import (
 from harmobench.preprocess.steps import do, make_tasks
 from harmobench.run import Watcher, locked, make_folder, refuse_system_errors
 from harmobench.runner import run_all
-from harmobench.sites import at_most
 from harmobench.store import Store
 from harmobench.task import Task
-from harmobench.where import read_where
 
 __all__ = ["Preprocessed", "Request", "preprocess"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harmobench.course import WORDS
-from harmobench.forecast import Forecast, Line
-from harmobench.pace import spell
+from harmobench.ahead.forecast import Forecast, Line
+from harmobench.live.course import WORDS
+from harmobench.live.pace import spell
 
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from harmobench.doing import Doing, read, stamps
-from harmobench.pace import Group, Left, Pace, group_of
+from harmobench.live.pace import Group, Left, Pace, group_of
 from harmobench.store import Store
 from harmobench.task import Task
 

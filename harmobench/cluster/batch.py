@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harmobench.care import Care
-from harmobench.dask_config import CONFIG, deaf_to_interrupts, job_environment, security_of
+from harmobench.cluster.care import Care
+from harmobench.cluster.dask_config import CONFIG, deaf_to_interrupts, job_environment, security_of
+from harmobench.cluster.jobs import refuse_absent, start_cluster
+from harmobench.cluster.sites import Batch
 from harmobench.errors import SettingsError
-from harmobench.jobs import refuse_absent, start_cluster
-from harmobench.sites import Batch
 
 # A training of an hour must not look as short as a score, or nobody asks for a job to do it.
 UNKNOWN_SECONDS = "60s"

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from harmobench.cluster.jobs import KINDS
+from harmobench.cluster.sites import Batch
 from harmobench.errors import SettingsError
-from harmobench.jobs import KINDS
-from harmobench.sites import Batch
 
 LOOK_SECONDS = 2.0
 REPEAT_SECONDS = 60.0  # between two tries to submit what was refused

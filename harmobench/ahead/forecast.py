@@ -18,9 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from harmobench.cohort import Cohort
-from harmobench.course import WORDS
 from harmobench.imaging.volume import write_image
-from harmobench.pace import ALIKE, Group, group_of
+from harmobench.live.course import WORDS
+from harmobench.live.pace import ALIKE, Group, group_of
 from harmobench.plan import Plan
 from harmobench.store import Store, read_json
 from harmobench.task import Task

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harmobench.dask_config import same_interrupts
+from harmobench.cluster.dask_config import same_interrupts
+from harmobench.cluster.sites import Batch
 from harmobench.errors import SettingsError
-from harmobench.sites import Batch
 
 with same_interrupts():  # importing dask-jobqueue makes Ctrl-C end the process with status 0
     from dask_jobqueue.core import Job

@@ -13,9 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harmobench.dask_config import CONFIG, deaf_to_interrupts, security_of
+from harmobench.cluster.dask_config import CONFIG, deaf_to_interrupts, security_of
+from harmobench.cluster.sites import Local, Remote, Site
 from harmobench.errors import SettingsError
-from harmobench.sites import Local, Remote, Site
 
 DASHBOARD_PORT = 8787
 WAITING_SECONDS = 1.0
@@ -48,7 +48,7 @@ def connect(site: Site, folder: Path, say: Say, gpu: bool = False) -> Iterator[A
     elif isinstance(site, Remote):
         opened = _remote(site, say)
     else:
-        from harmobench.batch import open_batch
+        from harmobench.cluster.batch import open_batch
 
         opened = open_batch(site, folder.absolute() / JOB_LOGS, _dashboard(), say)
     with opened as client:

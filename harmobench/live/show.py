@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from harmobench.board import Step, board
-from harmobench.course import WORDS, Course
-from harmobench.pace import said
+from harmobench.live.board import Step, board
+from harmobench.live.course import WORDS, Course
+from harmobench.live.pace import said
 from harmobench.plain import one_line, plain
 
 if TYPE_CHECKING:

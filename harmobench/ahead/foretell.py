@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from math import prod
 
-from harmobench.beforehand import beforehand, read_earlier
+from harmobench.ahead.beforehand import beforehand, read_earlier
+from harmobench.ahead.forecast import forecast, image_size
+from harmobench.ahead.outlook import sums, table
+from harmobench.cluster.sites import Local
+from harmobench.cluster.where import read_where
 from harmobench.cohort import Progress
-from harmobench.forecast import forecast, image_size
 from harmobench.job import Job, Options
-from harmobench.outlook import sums, table
 from harmobench.plan import Plan, make_plan
 from harmobench.resolve import resolve
 from harmobench.run import refuse_foreign_folder, refuse_system_errors
-from harmobench.sites import Local
 from harmobench.store import Store
-from harmobench.where import read_where
 
 
 def foretell(options: Options, command: str, progress: Progress) -> list[str]:

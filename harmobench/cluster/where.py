@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harmobench.cluster.sites import Batch, Local, Remote, Site, Tls
 from harmobench.errors import SettingsError, nearest
-from harmobench.sites import Batch, Local, Remote, Site, Tls
 from harmobench.tomls import read_toml
 
 KINDS = ("slurm", "sge", "pbs")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from harmobench.pace import said
+from harmobench.live.pace import said
 from harmobench.plain import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from harmobench.course import Course
+    from harmobench.live.course import Course
 
 NAME = 14  # characters of a name that are shown
 BAR = 12

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harmobench.job import Job, job_from
-from harmobench.pace import Group, group_of
+from harmobench.live.pace import Group, group_of
 from harmobench.parts import Part
 from harmobench.plan import Plan, make_plan
 from harmobench.store import Store, read_json

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harmobench.sites import Tls
+from harmobench.cluster.sites import Tls
 
 # Set before a worker starts. One thread, whatever the machine: a task's numbers must not depend on
 # it. And memory that a network freed stays with its process: asking the system for the same pages
