@@ -176,7 +176,9 @@ def run(
     ] = None,
     time_limit: Annotated[
         str | None,
-        typer.Option(help="What a task may take at most, such as 90min; then it failed [24h]."),
+        typer.Option(
+            help="What a task may take, such as 90min, and a training ten times that [24h]."
+        ),
     ] = None,
     dry_run: Annotated[
         bool,

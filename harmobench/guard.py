@@ -24,6 +24,7 @@ from harmobench.task import Task
 
 TRIES = 2  # a worker may be lost by chance once
 LEAVES = 5  # a worker may have to go by order, as at the end of its job's time, some times
+TRAINING = 10  # times as long as other tasks may networks be trained
 NEAR = 0.7  # of a worker's memory: a worker that dies with more in use died of it
 MOST_PRINTED, KEPT = 50_000_000, 200_000  # bytes: while a task goes on, and after it
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -32,6 +33,11 @@ MOST_SECONDS = 365 * 86400.0
 BEGUN, LEFT, FULL = "begun", "left", "memory"
 TIMED_OUT = re.compile(r"^Timeout \(", re.MULTILINE)  # as faulthandler writes it
 CRASHED = re.compile(r"^Fatal Python error: (.+)$", re.MULTILINE)
+
+
+def allowed(task: Task, limit: float) -> float:
+    """Seconds that a task may take, where most may take `limit`."""
+    return limit * TRAINING if task.heavy else limit
 
 
 def given_up(run: Path, task: Task, limit: float) -> str | None:
@@ -44,13 +50,13 @@ def given_up(run: Path, task: Task, limit: float) -> str | None:
     task
         The task.
     limit
-        Seconds that it may take.
+        Seconds that most tasks may take.
     """
     tries, trace = _lines(_tries(run, task.key)), _text(_trace(run, task.key))
     if trace:
         write_text(run / "logs" / f"{task.key[:12]}.log", f"{task.label}\n{trace}")
     if TIMED_OUT.search(trace):
-        return f"took longer than a task may take ({spoken(limit)}; --time-limit)"
+        return f"took longer than a task may take ({spoken(allowed(task, limit))}; --time-limit)"
     left = tries.count(LEFT)
     if left >= LEAVES:
         return (
@@ -120,7 +126,7 @@ def guarded(run: Path, task: Task, limit: float, log: Path) -> Iterator[Callable
     task
         What is done.
     limit
-        Seconds that it may take.
+        Seconds that most tasks may take.
     log
         File for what it prints; none is left where it prints nothing.
 
@@ -138,7 +144,11 @@ def guarded(run: Path, task: Task, limit: float, log: Path) -> Iterator[Callable
             yield lambda memory: None
             return
         tempfile.tempdir = worker.local_directory  # Dask removes what a dead worker leaves there
-        with trace.open("a", encoding="utf-8") as stream, _alarm(stream, limit), printing(log):
+        with (
+            trace.open("a", encoding="utf-8") as stream,
+            _alarm(stream, allowed(task, limit)),
+            printing(log),
+        ):
             yield _noting(tries, worker, log)
     finally:
         for path in (tries, trace):

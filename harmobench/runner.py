@@ -57,7 +57,7 @@ def run_tasks(
     done
         Called once for each task that ends.
     limit
-        Seconds that a task may take.
+        Seconds that most tasks may take.
     say
         Shows a person one line.
 

@@ -63,7 +63,7 @@ def execute(run: Path, do: Do, limit: float, task: Task, *upstream: Outcome) -> 
     do
         Called with `run`, the task and the folder that its result goes to.
     limit
-        Seconds that it may take.
+        Seconds that most tasks may take.
     task
         What to do.
     upstream

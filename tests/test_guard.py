@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,8 @@ def test_a_worker_that_had_to_go_is_no_fault_of_the_task(tmp_path: Path) -> None
 def test_one_that_took_too_long_is_not_tried_again(tmp_path: Path) -> None:
     found = _left(tmp_path, "begun\n", "Timeout (1:30:00)!\nThread 0x1 (most recent call first):\n")
     assert found == "took longer than a task may take (1.5 h; --time-limit)"
+    training = replace(TASK, heavy=True)
+    assert "(15 h; --time-limit)" in (given_up(tmp_path, training, 5400) or "")
     assert "Thread" in (tmp_path / "logs" / f"{TASK.key[:12]}.log").read_text()
 
 
