@@ -1,6 +1,6 @@
 """Whether a run survives being killed at a random moment.
 
-    python benchmarks/kills.py [--trials 100] [--seed 0] [--keep FOLDER]
+    python benchmarks/kills.py [--trials 100] [--first 0] [--seed 0] [--keep FOLDER]
 
 A process of a run is killed by SIGKILL; where the run ends badly, the same command is given again;
 then the tables are compared byte for byte with those of a run that nobody touched. Who is killed is
@@ -202,6 +202,7 @@ def main() -> int:
     """Run the trials and print what came of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0, help="trial to begin with, by its number")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="where failed trials stay")
     given = parser.parse_args()
@@ -218,7 +219,7 @@ def main() -> int:
     seconds = time.monotonic() - start
     print(f"a run that nobody touches takes {seconds:.0f} s", flush=True)
     counts: Counter[str] = Counter()
-    bad, number, tried = 0, 0, 0
+    bad, number, tried = 0, given.first, 0
     field = Field(folder)
     try:
         while tried < given.trials:

@@ -219,6 +219,9 @@ def _run(options: Any, quiet: bool, announce: bool = False) -> int:
             w.say(f"writing to {options.out}")
         result = run_all(options, command, w)
     print(f"{result.computed} tasks computed, {result.reused} found finished")
+    if result.broken:
+        rest = f", and {result.undone} could not be done without them" if result.undone else ""
+        print(f"{result.broken} task{'s' if result.broken > 1 else ''} failed{rest}")
     if result.failed:
         print(
             f"{result.failed} scores failed with the tasks that they need: each task and why "

@@ -94,8 +94,8 @@ def seconds_of(text: str) -> float:
     seconds = float(found[1]) * UNITS[found[2]] if found else 0.0
     if not 1 <= seconds <= MOST_SECONDS:
         raise SettingsError(
-            "--time-limit: expected a time of 1 s to 365 d that a task may take, such as 90min or "
-            f"24h, found '{text}'"
+            "--time-limit: expected a time of 1 s to 365 d that a task may take, with its unit (s, "
+            f"min, h, d), such as 90min, found '{text}'"
         )
     return seconds
 

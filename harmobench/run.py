@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from typing import Any, Protocol, TextIO
 
 from harmobench import checksums, removed
 from harmobench.ahead.beforehand import beforehand, read_earlier
-from harmobench.cluster import JOB_LOGS, announce, connect
+from harmobench.cluster import JOB_LOGS, announce, connect, refuse_site
 from harmobench.cluster.where import read_where
 from harmobench.cohort import Progress
 from harmobench.crate import write_crate
@@ -75,6 +76,8 @@ class Result:
         Scores that could not be had because something failed, or tasks where that cost no score.
     computed, reused
         Tasks done now, and found finished in the store.
+    broken, undone
+        Tasks that failed, and that could not be done without them.
     """
 
     folder: Path
@@ -82,6 +85,8 @@ class Result:
     failed: int
     computed: int
     reused: int
+    broken: int = 0
+    undone: int = 0
 
 
 def run(options: Options, command: str, watcher: Watcher) -> Result:
@@ -95,6 +100,8 @@ def run(options: Options, command: str, watcher: Watcher) -> Result:
     limit, site = seconds_of(options.time_limit), read_where(options.where)
     with refuse_system_errors():
         refuse_foreign_folder(options.out, "run.json", JOB_LOGS)
+        refuse_busy(options.out)
+        refuse_site(site)
         job = resolve(options, command, watcher.step)
     plan = make_plan(job)  # what cannot be planned is refused before anything is written
     with connect(site, options.out, watcher.say, job.device == "cuda") as client:
@@ -111,13 +118,19 @@ def _run(
     store.sweep()
     there = [key for key in plan.tasks if store.has(key)]
     earlier = read_earlier(folder) if len(there) < len(plan.tasks) else None
+    finished_before = (folder / checksums.NAME).is_file()
     (folder / checksums.NAME).unlink(missing_ok=True)  # it is there where the run is finished
     (folder / removed.NAME).unlink(missing_ok=True)  # what it names is made again
     write_text(folder / checksums.UNFINISHED, f"{job.run_id}\n")  # tables of an earlier run stay
     write_json(folder / "run.json", job.to_json())
     write_text(folder / "cohort.csv", _manifest(job))
     known = beforehand(plan, there, store, earlier, job)
-    for note in [*job.notes, *announce(client), *known]:
+    if earlier is not None and finished_before:
+        known.append(
+            "the tables and the report that are there stay those of the earlier settings until "
+            "this run has ended; who stops it gets them whole again by the earlier command"
+        )
+    for note in [*job.notes, *known, *announce(client)]:
         watcher.say(note)
     failed: dict[str, tuple[Task, str]] = {}
     counts: dict[str, int] = {}
@@ -133,6 +146,7 @@ def _run(
     )
     plan = _execute(store, job, plan, failed, execute)
     store.sweep()  # of workers that died while the run went on
+    shutil.rmtree(folder / "running", ignore_errors=True)
     executed = Run(folder, job, plan, store)
     watcher.say("writing tables, images and the report")
     watcher.step(0, 2, "scores and statistics")
@@ -144,7 +158,8 @@ def _run(
     page, written = _write_reports(folder, watcher.step)
     checksums.write(folder, written, watcher.step)
     bad = int((scores["status"] == "failed").sum()) or len(failed)  # an image without any score
-    return Result(folder, page, bad, counts.get("done", 0), len(there))
+    undone = counts.get("skipped", 0)
+    return Result(folder, page, bad, counts.get("done", 0), len(there), len(failed), undone)
 
 
 def _write_reports(folder: Path, progress: Progress) -> tuple[Path, list[Path]]:
@@ -222,6 +237,19 @@ def refuse_foreign_folder(out: Path, *marks: str) -> None:
         raise SettingsError(
             f"--out: expected a place where a folder can be made, found {parent}: name another"
         )
+
+
+def refuse_busy(out: Path) -> None:
+    """Refuse a folder that another process holds, before hours are spent on checking a cohort.
+
+    Raises
+    ------
+    SettingsError
+        Another process holds it.
+    """
+    if (out / ".lock").is_file():
+        with locked(out):
+            pass
 
 
 @contextmanager

@@ -129,7 +129,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(
     text = capsys.readouterr().out
     assert "8 scans of 4 subjects on 2 scanners" in text
     assert any(line.split()[:3] == ["harmonizing", "raw", "8"] for line in text.splitlines())
-    assert f"computes this into {out}" in text
+    assert f"nothing was written into {out}" in text
     assert not out.exists()
     assert {path: path.stat().st_mtime_ns for path in cohort_csv.parent.rglob("*")} == before
     sys.argv[sys.argv.index(str(out))] = str(cohort_csv.parent)

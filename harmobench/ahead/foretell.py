@@ -8,6 +8,7 @@ from math import prod
 from harmobench.ahead.beforehand import beforehand, read_earlier
 from harmobench.ahead.forecast import forecast, image_size
 from harmobench.ahead.outlook import sums, table
+from harmobench.cluster import refuse_site
 from harmobench.cluster.sites import Local
 from harmobench.cluster.where import read_where
 from harmobench.cohort import Progress
@@ -28,6 +29,7 @@ def foretell(options: Options, command: str, progress: Progress) -> list[str]:
     """
     with refuse_system_errors():
         refuse_foreign_folder(options.out, "run.json")
+        refuse_site(read_where(options.where))
         job = resolve(options, command, progress)
         plan = make_plan(job)
         return [*job.notes, _head(job, len(plan.tasks)), *_estimate(options, job, plan)]
@@ -63,5 +65,5 @@ def _estimate(options: Options, job: Job, plan: Plan) -> list[str]:
         *beforehand(plan, there, store, earlier, job),
         *table(found),
         *sums(found, _workers(options), job.device == "cuda"),
-        f"nothing was written: the same command without --dry-run computes this into {folder}",
+        f"nothing was written into {folder}: give the command without --dry-run",
     ]

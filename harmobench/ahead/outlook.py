@@ -49,12 +49,15 @@ def sums(found: Forecast, workers: int | None, gpu: bool) -> list[str]:
     least = "at least " if unknown else "about "
     told = [
         f"estimate: {least}{spent(found.seconds())} of work{_on(found, workers, gpu, least)}; "
-        f"{least}{sized(found.size())} of disk; tables and the report come on top"
+        f"{least}{sized(found.size())} of disk; tables and the report come on top, half a minute or "
+        "more"
     ]
     if any(line.left and line.measured for line in found.lines):
         told.append("it follows from tasks of the same sort that were done in this folder")
     if any(line.left and not line.measured and line.seconds is not None for line in found.lines):
-        told.append("~ is a guess: tasks of another run, in proportion to the voxels of the grid")
+        told.append(
+            "~ is a guess from another cohort on another machine, by the voxels of the grid"
+        )
     if unknown:
         kinds = dict.fromkeys(line.group[0] for line in unknown)
         names = {k: [line.group[1] for line in unknown if line.group[0] == k] for k in kinds}
@@ -76,6 +79,8 @@ def spent(seconds: float) -> str:
     >>> spent(12.2), spent(700)
     ('12 s', '12 min')
     """
+    if seconds < 1:
+        return "under 1 s"
     return f"{seconds:.0f} s" if seconds < 59.5 else spell(seconds)
 
 

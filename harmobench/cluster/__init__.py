@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harmobench.cluster.dask_config import CONFIG, deaf_to_interrupts, security_of
-from harmobench.cluster.sites import Local, Remote, Site
+from harmobench.cluster.sites import Batch, Local, Remote, Site
 from harmobench.errors import SettingsError
 
 DASHBOARD_PORT = 8787
@@ -55,6 +55,23 @@ def connect(site: Site, folder: Path, say: Say, gpu: bool = False) -> Iterator[A
         yield client
 
 
+def refuse_site(site: Site) -> None:
+    """Refuse at once where tasks can never be done, before a cohort is read.
+
+    Raises
+    ------
+    SettingsError
+        No scheduler answers, or this machine has no command that submits jobs.
+    """
+    if isinstance(site, Remote):
+        with _client_of(site):
+            return
+    if isinstance(site, Batch):
+        from harmobench.cluster.jobs import refuse_absent
+
+        refuse_absent(site)
+
+
 @contextlib.contextmanager
 def _local(site: Local, gpu: bool) -> Iterator[Any]:
     from distributed import Client
@@ -65,29 +82,34 @@ def _local(site: Local, gpu: bool) -> Iterator[Any]:
         yield client
 
 
-@contextlib.contextmanager
-def _remote(site: Remote, say: Say) -> Iterator[Any]:
+def _client_of(site: Remote) -> Any:
     from distributed import Client
 
     try:
-        client = Client(site.address, timeout="10s", security=security_of(site.tls))
+        return Client(site.address, timeout="10s", security=security_of(site.tls))
     except (OSError, ValueError) as error:
         raise SettingsError(
             f"--scheduler: expected a running Dask scheduler at {site.address}, could not "
-            f"connect: {type(error).__name__}"
+            f"connect ({type(error).__name__}): was it started, and is this its address?"
         ) from error
     except (TypeError, RuntimeError) as error:  # what Dask says of TLS without certificates
         raise SettingsError(
             f"--scheduler: {site.address} needs certificates: name them under [tls] of a file for "
             "--cluster, or in Dask's configuration (distributed.comm.tls)"
         ) from error
-    with client:
+
+
+@contextlib.contextmanager
+def _remote(site: Remote, say: Say) -> Iterator[Any]:
+    with _client_of(site) as client:
         told = False
         while not client.scheduler_info(n_workers=1)["workers"]:
             if not told:
                 say(f"waiting for a worker: the scheduler at {site.address} has none yet")
             told = True
             time.sleep(WAITING_SECONDS)
+        count = len(client.scheduler_info(n_workers=-1)["workers"])
+        say(f"{count} worker{'' if count == 1 else 's'} at {site.address}")
         yield client
 
 
@@ -148,6 +170,8 @@ def _dashboard() -> dict[str, Any]:
 def announce(client: Any) -> list[str]:
     """Say where Dask shows what its workers do, if it does."""
     if client.cluster is not None and not _can_draw():
+        return []
+    if "dashboard" not in client.scheduler_info(n_workers=1).get("services", {}):
         return []
     try:
         link = client.dashboard_link

@@ -123,7 +123,8 @@ class Lines(Quiet):
             return
         self.course.look()
         self.course.end(task, outcome.status, outcome.seconds)
-        self._count(task.kind, self.course)
+        if outcome.status != "skipped":
+            self._count(task.kind, self.course)
 
     def _count(self, kind: str, course: Course) -> None:
         self.ended[kind] += 1
