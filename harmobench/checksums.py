@@ -30,7 +30,8 @@ FOLDERS = ("harmonized", "segmentations", "models", "store", "tables", "figures"
 # What comes and goes without a change in what the run claims.
 PARTIAL = ".reports.partial"  # reports that are being written
 UNFINISHED = ".unfinished"  # there until tables are those of run.json
-ASIDE = frozenset(("running", "logs", "apply", ".lock", PARTIAL, UNFINISHED, NAME))
+BEFORE = ".before"  # what an earlier run had published, until this one has ended
+ASIDE = frozenset(("running", "logs", "apply", ".lock", PARTIAL, UNFINISHED, BEFORE, NAME))
 LINE = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)", re.DOTALL)
 ESCAPES = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 UNESCAPED = {b"\\\\": b"\\", b"\\n": b"\n", b"\\r": b"\r"}

@@ -145,6 +145,8 @@ def _code() -> str:
 def _read(index: Path) -> tuple[dict[str, tuple[Stamp, str]], dict[str, dict[str, Any]]]:
     """Read an index; one that is not there, damaged, of other code or another user is empty."""
     try:
+        if not index.is_file():  # to open a pipe would wait for ever
+            return {}, {}
         with index.open("rb") as stream:
             status = os.fstat(stream.fileno())
             foreign = hasattr(os, "geteuid") and status.st_uid != os.geteuid()

@@ -32,7 +32,8 @@ from harmobench.results import (
     write_pieces,
     write_table,
 )
-from harmobench.store import Store, link, link_folder, read_json, write_json
+from harmobench.store import Store, link_folder, read_json, write_json
+from harmobench.store import link as link_file
 from harmobench.task import Task
 
 if TYPE_CHECKING:
@@ -258,15 +259,26 @@ def design_of(job: Job) -> Design:
     )
 
 
-def publish(run: Run) -> None:
-    """Link images, segmentations and models from the store under readable names (BIDS)."""
+def publish(run: Run) -> set[Path]:
+    """Link images, segmentations and models from the store under readable names (BIDS).
+
+    Returns
+    -------
+    set
+        All files that were published.
+    """
+    published: set[Path] = set()
+
+    def link(source: Path, target: Path) -> None:
+        link_file(source, target)
+        published.add(target)
+
     cohort = run.job.cohort
     subjects, scanners = bids_labels(cohort.subjects), bids_labels(cohort.scanners)
     methods = bids_labels(part.name for part in run.job.methods)
-    write_json(
-        run.folder / "harmonized" / "dataset_description.json",
-        derivatives_description("harmonized images", run.job.version),
-    )
+    description = run.folder / "harmonized" / "dataset_description.json"
+    write_json(description, derivatives_description("harmonized images", run.job.version))
+    published.add(description)
     for (method, repeat, subject, scanner), key in run.plan.images.items():
         if not run.store.has(key):
             continue
@@ -289,11 +301,12 @@ def publish(run: Run) -> None:
         fold = f"fold-{task.args['fold']}" if task.args["fold"] >= 0 else "all"
         again = f"_repeat-{task.args['repeat']}" if task.args["repeat"] else ""
         folder = run.folder / "models" / task.args["method"] / f"{fold}{again}"
-        link_folder(run.store.path(task.key) / "model", folder)
+        published.update(link_folder(run.store.path(task.key) / "model", folder))
     for row in _mosaics(run):
         sub, ses = subjects[row["subject"]], scanners[row["scanner"]]
         folder = run.folder / "figures" / "mosaics" / row["method"]
         link(run.store.path(row["key"]) / row["file"], folder / f"sub-{sub}_ses-{ses}.webp")
+    return published
 
 
 def require_run(folder: Path) -> None:
@@ -310,8 +323,15 @@ def require_run(folder: Path) -> None:
         raise HarmobenchError(f"expected a run folder, found no run.json in {folder}")
 
 
-def finished(folder: Path) -> Finished:
+def finished(folder: Path, *, ended: bool = True) -> Finished:
     """Read a finished run from its folder alone.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    ended
+        Whether its reports must be there, too.
 
     Raises
     ------
@@ -319,7 +339,7 @@ def finished(folder: Path) -> Finished:
         The folder holds no finished run, or one that is damaged.
     """
     require_run(folder)
-    if (folder / UNFINISHED).exists():  # its tables may be of other settings
+    if ended and (folder / UNFINISHED).exists():  # its tables may be of other settings
         raise HarmobenchError(
             f"expected a finished run, found one in {folder} that did not end: wait where it is at "
             "work, else give its command again with the same --out, it goes on where it stopped"

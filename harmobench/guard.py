@@ -10,15 +10,16 @@ from __future__ import annotations
 import faulthandler
 import os
 import re
-import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from harmobench.doing import running
 from harmobench.errors import SettingsError
+from harmobench.isolation import printing, same_state
 from harmobench.store import write_text
 from harmobench.task import Task
 
@@ -26,7 +27,8 @@ TRIES = 2  # a worker may be lost by chance once
 LEAVES = 5  # a worker may have to go by order, as at the end of its job's time, some times
 TRAINING = 10  # times as long as other tasks may networks be trained
 NEAR = 0.7  # of a worker's memory: a worker that dies with more in use died of it
-MOST_PRINTED, KEPT = 50_000_000, 200_000  # bytes: while a task goes on, and after it
+MOST_PRINTED = 50_000_000  # bytes, while a task goes on
+HELD_SECONDS = 5.0  # after the limit a task is ended that holds the interpreter
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 TIME = re.compile(r"(\d{1,9}(?:\.\d*)?) *(s|min|h|d)")
 MOST_SECONDS = 365 * 86400.0
@@ -146,10 +148,11 @@ def guarded(run: Path, task: Task, limit: float, log: Path) -> Iterator[Callable
         tempfile.tempdir = worker.local_directory  # Dask removes what a dead worker leaves there
         with (
             trace.open("a", encoding="utf-8") as stream,
-            _alarm(stream, allowed(task, limit)),
+            _alarm(stream, allowed(task, limit) + HELD_SECONDS),
             printing(log),
+            same_state(int(task.key[:8], 16)),
         ):
-            yield _noting(tries, worker, log)
+            yield _noting(tries, worker, log, _Ending(stream, allowed(task, limit)))
     finally:
         for path in (tries, trace):
             path.unlink(missing_ok=True)
@@ -178,49 +181,32 @@ def _alarm(stream: IO[str], limit: float) -> Iterator[None]:
         faulthandler.disable()
 
 
-@contextmanager
-def printing(log: Path) -> Iterator[None]:
-    """Send what this process prints, and libraries beneath Python print, to a file."""
-    _flush()
-    saved = [os.dup(number) for number in (1, 2)]
-    opened = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    for number in (1, 2):
-        os.dup2(opened, number)
-    os.close(opened)
-    try:
-        yield
-    finally:
-        _flush()
-        for number, old in zip((1, 2), saved, strict=True):
-            os.dup2(old, number)
-            os.close(old)
-        shorten(log, KEPT)
+class _Ending:
+    """Ends this process, and what it started, when a task's time is up."""
+
+    def __init__(self, stream: IO[str], limit: float) -> None:
+        self.stream, self.limit = stream, limit
+        self.end = time.monotonic() + limit
+
+    def look(self) -> None:
+        """End all if it is time."""
+        if time.monotonic() < self.end:
+            return
+        import psutil
+
+        self.stream.write(f"Timeout ({spoken(self.limit)})!\n")
+        self.stream.flush()
+        faulthandler.dump_traceback(self.stream)
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                child.kill()
+        os._exit(1)
 
 
-def shorten(log: Path, most: int) -> None:
-    """Keep the end of a log; remove one that is empty."""
-    size = log.stat().st_size if log.is_file() else 0
-    if size == 0:
-        log.unlink(missing_ok=True)
-    elif size > most:
-        with log.open("r+b") as stream:
-            stream.seek(-most, os.SEEK_END)
-            end = stream.read()
-            stream.seek(0)
-            stream.write(f"[{size - most} bytes left out]\n".encode() + end)
-            stream.truncate()
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
-
-
-def _noting(tries: Path, worker: Any, log: Path) -> Callable[[float], None]:
+def _noting(tries: Path, worker: Any, log: Path, ending: _Ending) -> Callable[[float], None]:
     """Make what notes that memory runs out, or that the worker goes by order, once each.
 
-    It also keeps a log from filling the disk.
+    It also keeps a log from filling the disk, and a task from taking too long.
     """
     limit = worker.memory_manager.memory_limit
     noted: set[str] = set()
@@ -232,6 +218,7 @@ def _noting(tries: Path, worker: Any, log: Path) -> Callable[[float], None]:
                 kept.write(f"{line}\n")
 
     def note(memory: float) -> None:
+        ending.look()
         if limit and memory > NEAR * limit:
             once(f"{FULL} {limit / 1e9:.3g} GB")
         if worker.status.name.startswith("clos"):

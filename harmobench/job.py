@@ -13,6 +13,7 @@ import numpy as np
 
 from harmobench.cluster.where import Where
 from harmobench.cohort import Cohort, Scan
+from harmobench.errors import StoppedError
 from harmobench.imaging.volume import Grid
 from harmobench.interface import Group
 from harmobench.parts import Part, installed
@@ -202,13 +203,27 @@ def _scan(row: Mapping[str, Any]) -> Scan:
     return scan.lying_on(Grid.make(shape, np.array(matrix)))
 
 
-@lru_cache(maxsize=4)
 def read_job(run: Path, run_id: str) -> Job:
-    """Read a run's job; `run_id` makes a worker notice that run.json is another now."""
-    data = read_json(run / "run.json")
-    if data["run_id"] != run_id:
-        raise RuntimeError("run.json changed while the run was going on")
-    return job_from(data)
+    """Read a run's job.
+
+    Raises
+    ------
+    StoppedError
+        run.json is that of another run now, or was edited.
+    """
+    status = (run / "run.json").stat()  # a worker may live through many runs of one folder
+    return _read_job(run, run_id, (status.st_ino, status.st_mtime_ns, status.st_ctime_ns))
+
+
+@lru_cache(maxsize=4)
+def _read_job(run: Path, run_id: str, stamp: tuple[int, ...]) -> Job:
+    job = job_from(read_json(run / "run.json"))
+    if job.run_id != run_id:
+        raise StoppedError(
+            "expected the run.json that the run began with, found another: it changed while the "
+            "run was going on"
+        )
+    return job
 
 
 def job_from(data: Mapping[str, Any]) -> Job:

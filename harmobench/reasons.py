@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import re
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 from harmobench.errors import HarmobenchError
 
-# What the system refuses to every task alike: the run stops, for none of them is at fault.
+# What the system may refuse to every task alike; then the run stops, for none of them is at fault.
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE)
+PROBE = 4 * 2**20  # bytes that must find room where results and scratch files go
 
 
 def reason_of(error: BaseException) -> str:
@@ -26,21 +29,41 @@ def clean(text: str) -> str:
     return re.sub(r"(?<![\w<])/(?:[^\s/:,'\"]+/)+([^\s/:,'\"]+)", r"\1", text)
 
 
-def refusal(error: BaseException) -> str | None:
-    """Tell what the system refused, a full disk say, if that is what an error comes from.
+def refusal(error: BaseException, run: Path) -> str | None:
+    """Tell what the system refuses to every task, a full disk say, if an error comes from that.
 
-    Libraries wrap such an error in one of their own, or repeat its text alone.
+    A plugin may meet a full or read-only disk of its own: so it is tried here whether results and
+    scratch files still find room.
 
-    >>> refusal(OSError(errno.ENOSPC, "No space left on device", "a.nii.gz"))
-    "No space left on device: 'a.nii.gz'"
+    Parameters
+    ----------
+    error
+        What a task ended with. Libraries wrap what the system says, or repeat its text alone.
+    run
+        The run folder.
     """
-    for each in _chain(error):
-        if isinstance(each, OSError) and each.errno in REFUSALS:
-            where = f": {each.filename!r}" if each.filename else ""
-            return f"{os.strerror(each.errno)}{where}"
-        for number in REFUSALS:
-            if os.strerror(number) in str(each):
-                return os.strerror(number)
+    store = run / "store"
+    if not store.is_dir():
+        return f"the run folder is gone: {run}"
+    said = [os.strerror(number) for number in REFUSALS]
+    if not any(_of_system(each) or any(t in str(each) for t in said) for each in _chain(error)):
+        return None
+    return _no_room(store) or _no_room(Path(tempfile.gettempdir()))
+
+
+def _of_system(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in REFUSALS
+
+
+def _no_room(folder: Path) -> str | None:
+    """Try to write into a folder; return what the system says against it."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as stream:
+            stream.write(bytes(PROBE))
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        return f"{error.strerror}: {folder}"
     return None
 
 

@@ -20,7 +20,7 @@ from harmobench.cluster.where import read_where
 from harmobench.cohort import Progress
 from harmobench.crate import write_crate
 from harmobench.damage import naming_damage
-from harmobench.errors import SettingsError
+from harmobench.errors import SettingsError, StoppedError
 from harmobench.finish import (
     Run,
     finished,
@@ -36,7 +36,7 @@ from harmobench.links import refuse_links
 from harmobench.plan import Plan, make_plan
 from harmobench.resolve import resolve
 from harmobench.runner import LOST, run_tasks
-from harmobench.staging import aside, put_in_place
+from harmobench.staging import aside, put_in_place, remember, take_away
 from harmobench.store import Store, write_json, write_text
 from harmobench.task import Task
 from harmobench.tasks import do
@@ -119,11 +119,14 @@ def _run(
     there = [key for key in plan.tasks if store.has(key)]
     earlier = read_earlier(folder) if len(there) < len(plan.tasks) else None
     finished_before = (folder / checksums.NAME).is_file()
-    (folder / checksums.NAME).unlink(missing_ok=True)  # it is there where the run is finished
-    (folder / removed.NAME).unlink(missing_ok=True)  # what it names is made again
+    place = _place_of(folder)
+    store.folder.mkdir(exist_ok=True)
     write_text(folder / checksums.UNFINISHED, f"{job.run_id}\n")  # tables of an earlier run stay
+    remember(folder)
     write_json(folder / "run.json", job.to_json())
     write_text(folder / "cohort.csv", _manifest(job))
+    (folder / checksums.NAME).unlink(missing_ok=True)  # it is there where the run is finished
+    (folder / removed.NAME).unlink(missing_ok=True)  # what it names is made again
     known = beforehand(plan, there, store, earlier, job)
     if earlier is not None and finished_before:
         known.append(
@@ -147,24 +150,36 @@ def _run(
     plan = _execute(store, job, plan, failed, execute)
     store.sweep()  # of workers that died while the run went on
     shutil.rmtree(folder / "running", ignore_errors=True)
+    if _place_of(folder) != place:
+        raise StoppedError(f"{folder} was moved or replaced while the run was going on")
     executed = Run(folder, job, plan, store)
     watcher.say("writing tables, images and the report")
     watcher.step(0, 2, "scores and statistics")
     scores = write_results(executed, failed)
     watcher.step(1, 2, "images and models")
-    publish(executed)
+    published = publish(executed)
     write_shown(executed)
-    (folder / checksums.UNFINISHED).unlink(missing_ok=True)
-    page, written = _write_reports(folder, watcher.step)
+    page, written = _write_reports(folder, watcher.step, ended=False)
+    take_away(folder, {*published, *written})
     checksums.write(folder, written, watcher.step)
+    (folder / checksums.UNFINISHED).unlink()
     bad = int((scores["status"] == "failed").sum()) or len(failed)  # an image without any score
     undone = counts.get("skipped", 0)
     return Result(folder, page, bad, counts.get("done", 0), len(there), len(failed), undone)
 
 
-def _write_reports(folder: Path, progress: Progress) -> tuple[Path, list[Path]]:
+def _place_of(folder: Path) -> tuple[int, int]:
+    """Tell a folder from another one that takes its name."""
+    try:
+        status = folder.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return status.st_dev, status.st_ino
+
+
+def _write_reports(folder: Path, progress: Progress, *, ended: bool) -> tuple[Path, list[Path]]:
     """Write reports and the crate; return the page to open, and all files written."""
-    run = finished(folder)
+    run = finished(folder, ended=ended)
     with aside(folder) as partial:
         page = write_reports(replace(run, folder=partial), progress)[-1][0]
         written = put_in_place(partial, folder)
@@ -343,6 +358,6 @@ def report(folder: Path, progress: Progress) -> Path:
     require_run(folder)  # before a lock is put into it
     folder = folder.absolute()
     with locked(folder), naming_damage(folder):
-        page, written = _write_reports(folder, progress)
+        page, written = _write_reports(folder, progress, ended=True)
         checksums.renew(folder, written, progress)
     return page

@@ -69,6 +69,7 @@ def run_tasks(
         Ctrl-C, after the tasks at work have ended.
     """
     store = Store(run / "store")
+    store.folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(run / "running", ignore_errors=True)
     missing = {key: task for key, task in tasks.items() if not store.has(key)}
     futures = _submitted(run, do, limit, missing, client)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from harmobench.checksums import PARTIAL
+from harmobench.checksums import BEFORE, NAME, PARTIAL, read
 from harmobench.errors import HarmobenchError
-from harmobench.store import beside
+from harmobench.store import beside, read_json, write_json
+
+PUBLISHED = ("figures", "harmonized", "models", "segmentations", "tables")
 
 
 @contextmanager
@@ -23,6 +25,28 @@ def aside(folder: Path) -> Iterator[Path]:
         yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def remember(folder: Path) -> None:
+    """Keep the names of what an earlier run has published, for they may be none of this run's."""
+    kept = read_json(folder / BEFORE) if (folder / BEFORE).is_file() else []
+    listed = read(folder).entries if (folder / NAME).is_file() else {}
+    own = [name for name in listed if name.partition("/")[0] in PUBLISHED]
+    write_json(folder / BEFORE, sorted({*kept, *own}))
+
+
+def take_away(folder: Path, current: Collection[Path]) -> None:
+    """Remove what an earlier run has published and this one has not."""
+    names = {path.relative_to(folder).as_posix() for path in current}
+    for name in read_json(folder / BEFORE):
+        path = folder / name
+        inside = name.partition("/")[0] in PUBLISHED and ".." not in path.parts
+        if inside and name not in names:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder that still holds something
+                for parent in list(path.parents)[: len(Path(name).parts) - 1]:
+                    parent.rmdir()
+    (folder / BEFORE).unlink()
 
 
 def put_in_place(partial: Path, folder: Path) -> list[Path]:

@@ -39,11 +39,12 @@ def hash_file(path: Path) -> str:
 def hash_once(path: Path) -> str:
     """SHA-256 of a file's content, read again only when it changed."""
     status = path.stat()  # the scans of a cohort often share a mask: it is read once
-    return _hash_of(path, status.st_size, status.st_mtime_ns)
+    stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _hash_of(path, stamp)
 
 
 @lru_cache(maxsize=4096)  # a task may read a file of each scan, and looks at all once more
-def _hash_of(path: Path, size: int, modified: int) -> str:
+def _hash_of(path: Path, stamp: tuple[int, ...]) -> str:
     return hash_file(path)
 
 
@@ -71,7 +72,7 @@ class Store:
     def writing(self, key: str) -> Iterator[Path]:
         """Give a folder to write into; under its final name only if no exception comes."""
         final = self.path(key)
-        final.parent.mkdir(parents=True, exist_ok=True)
+        final.parent.mkdir(exist_ok=True)  # not the store: of a run that is gone nothing comes back
         partial = Path(tempfile.mkdtemp(prefix=f".{key[:12]}-", dir=final.parent))
         try:
             yield partial
@@ -129,11 +130,13 @@ def beside(path: Path) -> Path:
     return partial
 
 
-def link_folder(source: Path, target: Path) -> None:
-    """Publish every file of a folder below another one."""
-    for path in sorted(source.rglob("*")):
-        if path.is_file():
-            link(path, target / path.relative_to(source))
+def link_folder(source: Path, target: Path) -> list[Path]:
+    """Publish every file of a folder below another one; return what was published."""
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    targets = [target / path.relative_to(source) for path in files]
+    for path, place in zip(files, targets, strict=True):
+        link(path, place)
+    return targets
 
 
 def write_text(path: Path, text: str) -> None:

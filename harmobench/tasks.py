@@ -35,8 +35,9 @@ from harmobench.interface import Cohort, Context, Source
 from harmobench.job import Job, read_job
 from harmobench.originals import Originals
 from harmobench.parts import Part
-from harmobench.place import read_atlas_source
+from harmobench.place import atlas_digest, read_atlas_source
 from harmobench.rows import checked_rows
+from harmobench.samecode import refuse_other_code
 from harmobench.store import LOG, Store, read_json, write_json
 from harmobench.task import Task
 
@@ -123,16 +124,33 @@ def scanners_of(scans: Iterable[Scan]) -> tuple[str, ...]:
 
 def do(run_id: str, run: Path, task: Task, folder: Path) -> None:
     """Do one task of a run into a folder: the job is in the run's run.json."""
-    job = read_job(run, run_id)
+    job = _own_job(run, run_id)
     originals = Originals(job.contents)
     KINDS[task.kind](Work(job, Store(run / "store"), task, folder, originals))
     originals.check()
+
+
+def _own_job(run: Path, run_id: str) -> Job:
+    """Read a run's job, which this process must be able to do as its keys claim."""
+    job = read_job(run, run_id)
+    if run_id not in _same_code:
+        refuse_other_code(job)
+        _same_code.add(run_id)
+    return job
+
+
+_same_code: set[str] = set()  # runs whose code is that of this process
 
 
 def space(work: Work) -> None:
     """Bring the atlas to the cohort's grid and intersect all brain masks."""
     with tempfile.TemporaryDirectory(prefix="harmobench-") as scratch:
         own = read_atlas_source(work.job.atlas["source"], Path(scratch))
+        if atlas_digest(own) != work.job.atlas["digest"]:
+            raise MeasurementError(
+                "expected the atlas that the run began with, found other files: it changed while "
+                "the run was going on; give the same command again"
+            )
         cohort = work.job.cohort
         grid = cohort.scans[0].grid
         atlas = bring_atlas(own, grid, work.folder / "atlas")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harmobench.doing import begin, stopping
+from harmobench.errors import StoppedError
 from harmobench.guard import given_up, guarded
 from harmobench.reasons import clean, reason_of, refusal
 from harmobench.store import LOG, Store, write_json, write_text
@@ -70,6 +71,8 @@ def execute(run: Path, do: Do, limit: float, task: Task, *upstream: Outcome) -> 
         How the tasks ended that it needs.
     """
     store = Store(run / "store")
+    if not store.folder.is_dir():
+        return Outcome(task.key, "refused", f"the run folder is gone: {run}")
     if store.has(task.key):
         return Outcome(task.key, "done")
     if any(outcome.status != "done" for outcome in upstream):
@@ -82,7 +85,7 @@ def execute(run: Path, do: Do, limit: float, task: Task, *upstream: Outcome) -> 
     except BaseException as error:  # a plugin may raise anything, SystemExit too: it becomes rows
         if isinstance(error, KeyboardInterrupt) and _is_main():
             raise  # it is the user's, not a plugin's: workers do tasks in other threads
-        refused = refusal(error)
+        refused = str(error) if isinstance(error, StoppedError) else refusal(error, run)
         if refused is not None:
             return Outcome(task.key, "refused", refused)
         return Outcome(task.key, "failed", reason_of(error))
@@ -114,7 +117,7 @@ def _written(run: Path, do: Do, limit: float, task: Task, store: Store) -> tuple
                     do(run, task, folder)
                 spent = cost()
         except BaseException as error:
-            if refusal(error) is None:
+            if not isinstance(error, StoppedError) and refusal(error, run) is None:
                 _keep_log(run, task, folder, error)
             raise
         told = _told(caught)

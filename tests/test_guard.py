@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harmobench.doing import ask_to_stop, begin, running
 from harmobench.errors import MeasurementError, SettingsError
-from harmobench.guard import given_up, guarded, printing, seconds_of, shorten, spoken
+from harmobench.guard import given_up, guarded, seconds_of, spoken
+from harmobench.isolation import printing, same_state, shorten
 from harmobench.reasons import refusal
 from harmobench.store import Store
 from harmobench.task import Task
@@ -115,13 +119,47 @@ def _wrapped(inner: Exception) -> Exception:
         return error
 
 
-def test_a_full_disk_is_seen_through_other_errors() -> None:
+def test_a_full_disk_is_seen_through_other_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     full = OSError(errno.ENOSPC, "No space left on device", "a.nii.gz")
-    assert refusal(full) == "No space left on device: 'a.nii.gz'"
-    assert refusal(_wrapped(full)) == "No space left on device: 'a.nii.gz'"
-    assert refusal(RuntimeError("io: No space left on device (os error 28)")) is not None
-    assert refusal(OSError(errno.ENOENT, "No such file", "b")) is None
-    assert refusal(_wrapped(ValueError("no"))) is None
+    assert refusal(full, tmp_path) == f"the run folder is gone: {tmp_path}"
+    (tmp_path / "store").mkdir()
+    assert refusal(full, tmp_path) is None  # of another disk: this one takes what is written
+    monkeypatch.setattr("harmobench.reasons._no_room", lambda folder: f"full: {folder.name}")
+    assert refusal(full, tmp_path) == "full: store"
+    assert refusal(_wrapped(full), tmp_path) == "full: store"
+    rust = RuntimeError("io: No space left on device (os error 28)")
+    assert refusal(rust, tmp_path) == "full: store"
+    assert refusal(OSError(errno.ENOENT, "No such file", "b"), tmp_path) is None
+    assert refusal(_wrapped(ValueError("no")), tmp_path) is None
+
+
+def test_what_a_task_does_to_its_process_is_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARMOBENCH_TEST", "before")
+    drawn = []
+    for _ in range(2):
+        with same_state(7):
+            drawn.append((random.random(), float(np.random.rand())))
+            os.chdir(tmp_path)
+            os.environ["HARMOBENCH_TEST"] = "after"
+            os.environ["HARMOBENCH_OTHER"] = "1"
+    assert drawn[0] == drawn[1]
+    assert Path.cwd() != tmp_path
+    assert os.environ["HARMOBENCH_TEST"] == "before"
+    assert "HARMOBENCH_OTHER" not in os.environ
+
+
+def test_streams_that_a_plugin_closed_are_open_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = (tmp_path / "stream").open("w", encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", own)
+    with printing(tmp_path / "log.txt"):
+        own.close()
+    assert not sys.stdout.closed
 
 
 def _write(run: Path, task: Task, folder: Path) -> None:
@@ -132,8 +170,11 @@ def _full(run: Path, task: Task, folder: Path) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_execute_says_how_it_ended(tmp_path: Path) -> None:
-    assert execute(tmp_path, _full, 60, TASK).status == "refused"
+def test_execute_says_how_it_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert execute(tmp_path, _write, 60, TASK).status == "refused"  # there is no store
+    (tmp_path / "store").mkdir()
+    monkeypatch.setattr("harmobench.reasons._no_room", lambda folder: "full")
+    assert execute(tmp_path, _full, 60, TASK) == Outcome(TASK.key, "refused", "full")
     assert not (tmp_path / "logs").exists()  # of which the disk is full
     assert execute(tmp_path, _write, 60, TASK, Outcome("other", "failed")).status == "skipped"
     ask_to_stop(tmp_path)

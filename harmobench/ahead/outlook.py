@@ -49,8 +49,8 @@ def sums(found: Forecast, workers: int | None, gpu: bool) -> list[str]:
     least = "at least " if unknown else "about "
     told = [
         f"estimate: {least}{spent(found.seconds())} of work{_on(found, workers, gpu, least)}; "
-        f"{least}{sized(found.size())} of disk; tables and the report come on top, half a minute or "
-        "more"
+        f"{least}{sized(found.size())} of disk; tables and the report come on top, "
+        "half a minute or more"
     ]
     if any(line.left and line.measured for line in found.lines):
         told.append("it follows from tasks of the same sort that were done in this folder")

@@ -113,6 +113,7 @@ def prepare(request: Request, job: Job, watcher: Watcher) -> tuple[Final, dict[s
             with own.writing(key) as folder:
                 link_folder(run.path(key), folder)
     space = plan.of_kind("space")[0]
+    own.folder.mkdir(parents=True, exist_ok=True)
     outcome = execute(request.home, partial(do, job.run_id), DAY, space)
     if outcome.status == "failed":
         raise HarmobenchError(f"the final model cannot be made: {space.label}: {outcome.reason}")

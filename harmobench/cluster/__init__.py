@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import socket
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from harmobench.cluster.sites import Batch, Local, Remote, Site
 from harmobench.errors import SettingsError
 
 DASHBOARD_PORT = 8787
+CONNECT_SECONDS = 10.0
 WAITING_SECONDS = 1.0
 JOB_LOGS = "logs/jobs"  # in a run folder
 Say = Callable[[str], None]
@@ -83,20 +85,40 @@ def _local(site: Local, gpu: bool) -> Iterator[Any]:
 
 
 def _client_of(site: Remote) -> Any:
+    """Connect; whatever answers there instead of a scheduler, or is silent, is refused in time."""
     from distributed import Client
 
-    try:
-        return Client(site.address, timeout="10s", security=security_of(site.tls))
-    except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"--scheduler: expected a running Dask scheduler at {site.address}, could not "
-            f"connect ({type(error).__name__}): was it started, and is this its address?"
-        ) from error
-    except (TypeError, RuntimeError) as error:  # what Dask says of TLS without certificates
-        raise SettingsError(
+    def dial() -> Any:
+        return Client(site.address, timeout=f"{CONNECT_SECONDS}s", security=security_of(site.tls))
+
+    dialled = _in_time(dial, 2 * CONNECT_SECONDS)
+    if not isinstance(dialled, BaseException):
+        return dialled
+    if isinstance(dialled, TypeError | RuntimeError) and site.address.startswith("tls"):
+        raise SettingsError(  # Dask says so of TLS without certificates
             f"--scheduler: {site.address} needs certificates: name them under [tls] of a file for "
             "--cluster, or in Dask's configuration (distributed.comm.tls)"
-        ) from error
+        ) from dialled
+    raise SettingsError(
+        f"--scheduler: expected a running Dask scheduler at {site.address}, could not connect "
+        f"({type(dialled).__name__}): was it started, and is this its address?"
+    ) from dialled
+
+
+def _in_time(do: Callable[[], Any], seconds: float) -> Any:
+    """Return what a call gives or raises; a TimeoutError where it does not come back."""
+    found: list[Any] = []
+
+    def call() -> None:
+        try:
+            found.append(do())
+        except Exception as error:  # libraries of transports raise many kinds
+            found.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return found[0] if found else TimeoutError(f"no answer within {seconds:g} s")
 
 
 @contextlib.contextmanager
