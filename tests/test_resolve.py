@@ -64,6 +64,12 @@ class Absent:
 
     def available(self):
         return "install the absent program"
+
+    def version(self):
+        return "0"
+
+    def segment(self, scan, context):
+        return {}
 """
 POINTS = """
 [harmobench.methods]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -16,7 +18,14 @@ import pandas as pd
 import pytest
 
 from harmobench.cli import main
+from harmobench.errors import MeasurementError, StoppedError
+from harmobench.job import job_from, read_job
+from harmobench.originals import Originals
 from harmobench.results import SCORE_COLUMNS, read_table
+from harmobench.samecode import refuse_other_code
+from harmobench.store import Store, read_json, write_json
+from harmobench.task import Task
+from harmobench.tasks import KINDS, Work
 
 COMMAND = [sys.executable, "-m", "harmobench.cli"]
 COMMON = ["--methods", "raw,whitestripe,ravel-cv", "--metrics", "ssim,auroc,volume,dice", "--quiet"]
@@ -139,8 +148,6 @@ def test_finished_run_is_not_repeated(
 def test_report_can_be_written_again_without_the_images(
     finished: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    import shutil
-
     copy = shutil.copytree(finished, tmp_path / "copy")
     page = (copy / "report.html").read_text(encoding="utf-8")
     (copy / "report.html").unlink()
@@ -308,3 +315,71 @@ def test_images_on_another_scale_are_refused(
     assert "expected intensities on one scale" in text
     assert f"subject {table['subject'][1]} on {table['scanner'][1]} has a mean of" in text
     assert not out.exists()
+
+
+def test_files_of_earlier_settings_go_and_others_stay(
+    finished: Path, cohort_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = shutil.copytree(finished, tmp_path / "copy")
+    (out / "tables" / "my-notes.txt").write_text("mine")
+    options = ["--methods", "raw", "--metrics", "ssim", "--quiet", "--workers", "1"]
+    status, text = _run(capsys, "run", "--cohort", str(cohort_csv), "--out", str(out), *options)
+    assert status == 0, text
+    assert sorted(path.name for path in (out / "harmonized").iterdir()) == [
+        "dataset_description.json",
+        "raw",
+    ]
+    assert not (out / "segmentations").exists()
+    assert not (out / "models").exists()
+    assert list((finished / "figures").glob("*auroc*"))
+    assert not list((out / "figures").glob("*auroc*"))
+    assert (out / "tables" / "my-notes.txt").read_text() == "mine"
+    assert not (out / ".before").exists()
+
+
+def test_run_json_that_was_edited_is_refused_by_workers(finished: Path, tmp_path: Path) -> None:
+    settings = read_json(finished / "run.json")
+    write_json(tmp_path / "run.json", settings)
+    assert read_job(tmp_path, settings["run_id"]).seed == 0
+    write_json(tmp_path / "run.json", settings | {"seed": 99})
+    with pytest.raises(StoppedError, match=r"expected the run\.json that the run began with"):
+        read_job(tmp_path, settings["run_id"])
+
+
+def test_atlas_that_changed_is_refused(finished: Path, tmp_path: Path) -> None:
+    job = job_from(read_json(finished / "run.json"))
+    other = replace(job, atlas={**job.atlas, "digest": "0" * 40})
+    originals, task = Originals(job.contents), Task("0" * 40, "space", {}, {})
+    work = Work(other, Store(tmp_path / "store"), task, tmp_path / "task", originals)
+    with pytest.raises(MeasurementError, match="expected the atlas that the run began with"):
+        KINDS["space"](work)
+
+
+def test_workers_of_other_code_are_refused(finished: Path) -> None:
+    job = job_from(read_json(finished / "run.json"))
+    refuse_other_code(job)
+    library = replace(job, environment={**job.environment, "numpy": "0.1"})
+    with pytest.raises(StoppedError, match=r"numpy \S+ for 0\.1: give workers the same"):
+        refuse_other_code(library)
+    with pytest.raises(StoppedError, match=r"harmobench \S+ in another state than that of"):
+        refuse_other_code(replace(job, kernel="0"))
+    methods = tuple(replace(part, digest="0") for part in job.methods)
+    with pytest.raises(StoppedError, match="another raw, another whitestripe"):
+        refuse_other_code(replace(job, methods=methods))
+
+
+def test_run_folder_that_is_moved_stops_the_run(cohort_csv: Path, tmp_path: Path) -> None:
+    out, moved = tmp_path / "run", tmp_path / "moved"
+    options = ["--cohort", str(cohort_csv), "--out", str(out), *COMMON, "--workers", "1"]
+    process = subprocess.Popen(
+        [*COMMAND, "run", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    deadline = time.monotonic() + 300
+    while len(_stored(out)) < 5 and time.monotonic() < deadline:
+        assert process.poll() is None, "it ended before its folder could be moved"
+        time.sleep(0.05)
+    out.rename(moved)
+    text, _ = process.communicate(timeout=300)
+    assert process.returncode == 3, text
+    assert "the run folder is gone" in text
+    assert not list(out.glob("*.parquet"))

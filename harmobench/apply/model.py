@@ -108,14 +108,14 @@ def prepare(request: Request, job: Job, watcher: Watcher) -> tuple[Final, dict[s
     run, own = Store(request.run.absolute() / "store"), request.store
     own.sweep()
     write_json(request.home / "run.json", job.to_json())
+    own.folder.mkdir(exist_ok=True)
     for key in plan.tasks:
         if run.has(key) and not own.has(key):
             with own.writing(key) as folder:
                 link_folder(run.path(key), folder)
     space = plan.of_kind("space")[0]
-    own.folder.mkdir(parents=True, exist_ok=True)
     outcome = execute(request.home, partial(do, job.run_id), DAY, space)
-    if outcome.status == "failed":
+    if outcome.status != "done":
         raise HarmobenchError(f"the final model cannot be made: {space.label}: {outcome.reason}")
     levels = _levels(job, own.path(space.key) / "brain.nii.gz", watcher.step)
     subjects = len(plan.tasks[fit].args["training"]) if fit is not None else 0
