@@ -214,17 +214,6 @@ def test_equal_scores_under_other_settings_are_two_methods(runs: Runs) -> None:
     assert [own["whitestripe"] for own in names] == ["whitestripe (A)", "whitestripe (B)"]
 
 
-def test_a_name_never_meets_another_methods(runs: Runs) -> None:
-    own = made.part("methods", "raw")
-    methods = tuple(made.part("methods", n) for n in ("raw", "whitestripe"))
-    odd = (*methods, replace(own, name="whitestripe (A)", needs={**own.needs, "role": "contender"}))
-    members = runs({"parts": {"methods": odd}}, {"change": shifted("whitestripe")})
-    names = naming(members)
-    every = [new for own in names for old, new in own.items()]
-    assert names[0]["whitestripe"] != names[0]["whitestripe (A)"] == "whitestripe (A)"
-    assert len(set(every)) == 5  # raw, two whitestripes, the odd one, mispel
-
-
 @pytest.mark.parametrize(
     ("folders", "given", "names"),
     [

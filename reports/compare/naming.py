@@ -18,12 +18,10 @@ def naming(members: Sequence[Member]) -> list[Names]:
     its runs' names. What only one run has keeps its own.
     """
     found: list[dict[str, str]] = [{} for _ in members]
-    taken = {name for member in members for name in member.run.design.methods}
     for method in dict.fromkeys(name for m in members for name in m.run.design.methods):
         groups = _alike(members, method)
         for group in groups:
-            name = method if len(groups) == 1 else _apart(members, method, group, taken)
-            taken.add(name)
+            name = method if len(groups) == 1 else _apart(members, method, group)
             for place in group:
                 found[place][method] = name
     return list(found)
@@ -44,12 +42,9 @@ def _alike(members: Sequence[Member], method: str) -> list[list[int]]:
     return groups
 
 
-def _apart(members: Sequence[Member], method: str, group: Sequence[int], taken: set[str]) -> str:
-    who = ", ".join(members[place].name for place in group)
-    name = f"{method} ({who})"
-    while name in taken:  # a plugin may be called so
-        name += "'"
-    return name
+def _apart(members: Sequence[Member], method: str, group: Sequence[int]) -> str:
+    """Name a method by its runs, too; no plugin is called so, for names have no brackets."""
+    return f"{method} ({', '.join(members[place].name for place in group)})"
 
 
 def in_order(members: Sequence[Member], names: Sequence[Names]) -> list[str]:
