@@ -53,7 +53,7 @@ def changed(folder: Path) -> list[str]:
     """Files that reports read and that are not as the run's checksums say; none without these."""
     try:
         entries = checksums.read(folder).entries
-    except OSError:
+    except (OSError, HarmobenchError):
         return []
     names = [name for name in entries if name in READ or name.startswith("store/")]
     found = checksums.hash_many([folder / name for name in names], no_progress, "")

@@ -200,10 +200,10 @@ def test_a_folder_in_the_place_of_a_file_moves_nothing(tmp_path: Path) -> None:
 def test_a_run_that_may_only_be_read_gets_no_report(
     run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(self: Path, *_: object, **__: object) -> None:
+    def refused(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refused)
+    monkeypatch.setattr("harmobench.run.os.open", refused)
     code, _, err = cli("report", run)
     assert code == 2
     assert "expected a run folder that can be written" in err
