@@ -365,6 +365,7 @@ if __name__ == "__main__":
         print(sorted({s.getsockname()[0] for s in server._sockets.values()}))
         with connect(Remote(client.scheduler.address), Path(), print) as other:
             print(announce(other))
+            print(client.scheduler.address)
 """
 
 
@@ -403,13 +404,14 @@ def test_the_dashboard_is_on_this_machine_alone(tmp_path: Path) -> None:
             taken.listen()
         except OSError:
             pass  # it is taken already
-        link, status, bound, other = connected(tmp_path, "with")
+        link, status, bound, found, other, address = connected(tmp_path, "with")
     assert link.startswith("['what the workers do: http://127.0.0.1:")
     assert ":8787/" not in link
     assert (status, bound, other) == ("200", "['127.0.0.1']", link)
+    assert found == f"1 worker at {address}"
 
 
 def test_without_bokeh_a_run_goes_on_and_says_nothing(tmp_path: Path) -> None:
-    first, bound, _ = connected(tmp_path, "without")
+    first, bound, *_ = connected(tmp_path, "without")
     assert first == "[]"
     assert bound == "['127.0.0.1']"
