@@ -96,6 +96,7 @@ class Begun:
         self.job: Job = resolve(options, "harmobench run", no_progress)
         self.plan: Plan = make_plan(self.job)
         self.store = Store(out / "store")
+        self.store.folder.mkdir(parents=True, exist_ok=True)
         write_json(out / "run.json", self.job.to_json())
 
     def task(self, kind: str, **args: object) -> Task:

@@ -33,6 +33,7 @@ JSON = st.recursive(
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
+    (tmp_path / "store").mkdir()
     return Store(tmp_path / "store")
 
 
@@ -51,6 +52,13 @@ def test_a_finished_task_is_there_whole(store: Store) -> None:
     assert (store.path(KEY) / "deep" / "a.txt").read_text() == "a"
     assert store.path(KEY).parent.name == KEY[:2]
     assert store.path(KEY).stat().st_mode & 0o555 == 0o555, "others may read it"
+
+
+def test_a_store_that_is_gone_does_not_come_back(tmp_path: Path) -> None:
+    store = Store(tmp_path / "moved" / "store")
+    with pytest.raises(FileNotFoundError), store.writing(KEY):
+        pass
+    assert not (tmp_path / "moved").exists()
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
