@@ -13,6 +13,7 @@ from harmobench.atlas import icbm152
 from harmobench.imaging.volume import write_image
 
 os.environ["HARMOBENCH_CACHE"] = ""  # tests leave nothing in the cache of who runs them
+os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"  # as workers have it: ITK reads it once
 
 # Intensities of CSF, GM and WM on each scanner: what a scanner does to contrast.
 CONTRASTS = {
