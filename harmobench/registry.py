@@ -35,7 +35,7 @@ def name_fault(name: object) -> str:
     """Say what is wrong with the name of a plugin; "" where nothing is.
 
     >>> name_fault("ravel-cv"), name_fault("../../x")[:32]
-    ('', "expected a name of letters, digi")
+    ('', 'expected a name of letters, digi')
     """
     if isinstance(name, str) and PLAIN.fullmatch(name):
         return ""
