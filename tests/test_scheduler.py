@@ -17,7 +17,7 @@ import pytest
 
 from harmobench.cluster import connect, training_resource
 from harmobench.cluster.sites import Local, Remote, Site, Tls
-from harmobench.errors import SettingsError
+from harmobench.errors import SettingsError, StoppedError
 
 DASK = [sys.executable, "-m", "distributed.cli.dask_{}"]
 ASKED = ["--metrics", "auroc", "--segmenters", "none", "--measures", "none"]
@@ -258,3 +258,17 @@ def test_a_run_under_tls_needs_certificates_and_ends_right(
         assert again.returncode == 0, again.stdout + again.stderr
         text = refused(Remote(address), tmp_path)
     assert text.startswith(f"--scheduler: {address} needs certificates: name them under [tls]")
+
+
+def test_a_worker_that_dies_while_it_starts_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def dies(*_: object) -> None:
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr("harmobench.cluster._cluster", dies)
+    with (
+        pytest.raises(StoppedError, match="one died at once, killed or for want of memory"),
+        connect(Local(1), tmp_path, print),
+    ):
+        pass

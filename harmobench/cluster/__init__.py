@@ -16,7 +16,7 @@ from typing import Any
 
 from harmobench.cluster.dask_config import CONFIG, deaf_to_interrupts, security_of
 from harmobench.cluster.sites import Batch, Local, Remote, Site
-from harmobench.errors import SettingsError
+from harmobench.errors import SettingsError, StoppedError
 
 DASHBOARD_PORT = 8787
 CONNECT_SECONDS = 10.0
@@ -44,6 +44,8 @@ def connect(site: Site, folder: Path, say: Say, gpu: bool = False) -> Iterator[A
     ------
     SettingsError
         No such scheduler, or the batch system refuses jobs.
+    StoppedError
+        A process here died before it was ready.
     """
     if isinstance(site, Local):
         opened = _local(site, gpu)
@@ -78,8 +80,14 @@ def refuse_site(site: Site) -> None:
 def _local(site: Local, gpu: bool) -> Iterator[Any]:
     from distributed import Client
 
-    with deaf_to_interrupts():
-        cluster = _cluster(site, gpu)
+    try:
+        with deaf_to_interrupts():
+            cluster = _cluster(site, gpu)
+    except RuntimeError as error:  # a worker died before it was ready
+        raise StoppedError(
+            "the processes that do the tasks could not be started: one died at once, killed or for "
+            "want of memory; give the same command again, with fewer --workers perhaps"
+        ) from error
     with cluster, Client(cluster) as client:
         yield client
 
