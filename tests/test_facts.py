@@ -264,3 +264,9 @@ def test_results_come_in_the_order_of_the_items_and_a_stop_begins_nothing_more()
     count = len(begun)
     time.sleep(0.05)
     assert len(begun) == count < 500
+
+
+def test_a_pipe_in_place_of_an_index_is_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "index.json")
+    facts = Facts(tmp_path / "index.json")  # to open it would wait for ever
+    assert facts.get("0" * 64, "grid") is None

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from harmobench.results import SCORE_COLUMNS, read_table
@@ -20,6 +21,7 @@ from harmobench.results import SCORE_COLUMNS, read_table
 COMMAND = [sys.executable, "-m", "harmobench.cli"]
 BODIES = {
     "hangs": "time.sleep(600)",
+    "starts": "os.system('exec sleep 6120')",
     "leaks": "kept = [bytearray(b'x' * 20_000_000) for _ in iter(lambda: time.sleep(0.02), 0)]",
     "crashes": "ctypes.string_at(0)",
     "killed": "os.kill(os.getpid(), 9)",
@@ -36,6 +38,7 @@ BODIES = {
 }
 REASONS = {
     "hangs": r"took longer than a task may take \(8 s; --time-limit\)",
+    "starts": r"took longer than a task may take \(8 s; --time-limit\)",
     "leaks": r"its worker used all the memory that it may have \(1 GB\), 2 times",
     "crashes": r"its worker crashed 2 times while doing this \(Segmentation fault\)",
     "killed": r"its worker died 2 times while doing this \(killed, or no memory left",
@@ -144,6 +147,12 @@ def test_the_log_says_where_it_hung_and_where_it_crashed(
     crashed = next(text for text in logs if text.startswith("image crashes"))
     assert "Segmentation fault" in crashed
     assert "harmobench_faulty.py" in crashed
+
+
+def test_programs_that_it_started_end_with_it(misbehaved: tuple[int, str, Path, Path]) -> None:
+    assert misbehaved[0] == 1
+    lines = [process.info["cmdline"] for process in psutil.process_iter(["cmdline"])]
+    assert ["sleep", "6120"] not in lines
 
 
 def test_what_plugins_print_is_kept_from_the_terminal(
