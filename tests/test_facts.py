@@ -122,9 +122,9 @@ def test_what_was_just_written_is_not_kept(
     """Within its clock's step a file may be written again and look the same."""
     monkeypatch.setattr(module, "CLOCK_NS", 10**15)  # of a slow clock, whatever the machine
     read_cohort(manifest)
-    count = len(read)
+    count = len(read)  # two threads may both read a mask that scans share
     read_cohort(manifest)
-    assert len(read) == 2 * count
+    assert set(read[count:]) == set(read[:count])
 
 
 @pytest.mark.usefixtures("later")
