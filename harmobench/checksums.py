@@ -106,18 +106,12 @@ def renew(folder: Path, written: Iterable[Path], progress: Progress) -> Path | N
     HarmobenchError
         A file that was just written cannot be read.
     """
-    path = folder / NAME
-    if not path.is_file():
-        return None
-    listing = read(folder)
-    known = dict(listing.entries) | _hashed(folder, sorted(_within(folder, written)), progress)
-    head = path.read_bytes().partition(b"\n")[0] if listing.faults else None
-    return _write(folder, known, head)
+    return without(folder, (), written, progress) if (folder / NAME).is_file() else None
 
 
 def without(
     folder: Path, gone: Collection[str], written: Iterable[Path], progress: Progress
-) -> None:
+) -> Path:
     """Take files out of the list that are removed on purpose, and put in what was just written.
 
     A list that is wrong in itself stays wrong.
@@ -131,7 +125,7 @@ def without(
     kept = {name: digest for name, digest in listing.entries.items() if name not in gone}
     known = kept | _hashed(folder, sorted(_within(folder, written)), progress)
     head = (folder / NAME).read_bytes().partition(b"\n")[0] if listing.faults else None
-    _write(folder, known, head)
+    return _write(folder, known, head)
 
 
 def read(folder: Path) -> Listing:

@@ -17,7 +17,8 @@ from harmobench.errors import StoppedError
 from harmobench.imaging.volume import Grid
 from harmobench.interface import Group
 from harmobench.parts import Part, installed
-from harmobench.store import hash_once, merkle, read_json
+from harmobench.reasons import lost
+from harmobench.store import hash_once, merkle, read_json, stamp
 
 
 @dataclass(frozen=True)
@@ -209,14 +210,17 @@ def read_job(run: Path, run_id: str) -> Job:
     Raises
     ------
     StoppedError
-        run.json is that of another run now, or was edited.
+        run.json is gone, is that of another run now, or was edited.
     """
-    status = (run / "run.json").stat()  # a worker may live through many runs of one folder
-    return _read_job(run, run_id, (status.st_ino, status.st_mtime_ns, status.st_ctime_ns))
+    try:
+        seen = stamp(run / "run.json")  # a worker may live through many runs of one folder
+    except FileNotFoundError:  # tasks at work make the folder anew where it was moved away
+        raise StoppedError(lost(run)) from None
+    return _read_job(run, run_id, seen)
 
 
 @lru_cache(maxsize=4)
-def _read_job(run: Path, run_id: str, stamp: tuple[int, ...]) -> Job:
+def _read_job(run: Path, run_id: str, seen: tuple[int, ...]) -> Job:
     job = job_from(read_json(run / "run.json"))
     if job.run_id != run_id:
         raise StoppedError(

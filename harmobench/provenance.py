@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -66,6 +67,13 @@ def environment() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def differing(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield each library of which two environments have other versions, with both; or "none"."""
+    for name in sorted({*then, *now}):
+        if then.get(name) != now.get(name):
+            yield name, then.get(name, "none"), now.get(name, "none")
 
 
 @lru_cache(maxsize=1)

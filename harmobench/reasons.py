@@ -42,13 +42,22 @@ def refusal(error: BaseException, run: Path) -> str | None:
     run
         The run folder.
     """
-    store = run / "store"
-    if not store.is_dir():
-        return f"the run folder is gone: {run}"
+    if (text := gone(run)) is not None:
+        return text
     said = [os.strerror(number) for number in REFUSALS]
     if not any(_of_system(each) or any(t in str(each) for t in said) for each in _chain(error)):
         return None
-    return _no_room(store) or _no_room(Path(tempfile.gettempdir()))
+    return _no_room(run / "store") or _no_room(Path(tempfile.gettempdir()))
+
+
+def gone(run: Path) -> str | None:
+    """Tell that a run's store is not there any more, if so: nothing may bring it back."""
+    return None if (run / "store").is_dir() else lost(run)
+
+
+def lost(run: Path) -> str:
+    """Say that a run folder is not where it was."""
+    return f"the run folder is gone: {run}"
 
 
 def _of_system(error: BaseException) -> bool:

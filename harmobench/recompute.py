@@ -23,12 +23,11 @@ from harmobench.finish import (
     write_statistics,
 )
 from harmobench.job import Job
-from harmobench.parts import Part
 from harmobench.plan import Plan, make_plan
-from harmobench.provenance import environment, kernel_digest
-from harmobench.registry import plugins
+from harmobench.provenance import differing, environment, kernel_digest
 from harmobench.removed import known, read_removed
 from harmobench.results import FAILURE_COLUMNS, FLOATS, SCORE_COLUMNS, read_table
+from harmobench.samecode import other_parts
 from harmobench.store import Store
 from harmobench.task import Task
 
@@ -60,21 +59,11 @@ def unlike(job: Job) -> str:
         return f"harmobench {job.version} made it, {harmobench.__version__} is installed"
     if job.kernel != kernel_digest():
         return f"another state of harmobench {job.version} made it than is installed"
-    here = environment()
-    for name in sorted({*job.environment, *here}):
-        if job.environment.get(name) != here.get(name):
-            then, now = job.environment.get(name, "none"), here.get(name, "none")
-            return f"it was made with {name} {then}, {now} is installed"
-    parts = ((kind, part) for kind in KINDS for part in getattr(job, kind))
-    parts = ((kind, part) for kind, part in parts if kind != "methods" or not part.images)
-    return next((text for kind, part in parts if (text := _unlike(kind, part))), "")
-
-
-def _unlike(kind: str, part: Part) -> str:
-    plugin = plugins(kind).get(part.name)
-    if plugin is None or plugin.target != part.target:
-        return f"{part.name} ({part.target}, of {part.distribution}) is not installed"
-    if plugin.digest() != part.digest:
+    for name, then, now in differing(job.environment, environment()):
+        return f"it was made with {name} {then}, {now} is installed"
+    for part, state in other_parts(job, KINDS):
+        if state == "absent":
+            return f"{part.name} ({part.target}, of {part.distribution}) is not installed"
         return f"another state of {part.name} ({part.distribution}) made it than is installed"
     return ""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import harmobench
 from harmobench.errors import StoppedError
 from harmobench.job import Job
-from harmobench.provenance import environment, kernel_digest
-from harmobench.registry import Plugin
+from harmobench.parts import Part
+from harmobench.provenance import differing, environment, kernel_digest
+from harmobench.registry import plugins
 
 KINDS = ("methods", "metrics", "segmenters", "morphometry")
 SHOWN = 3
@@ -34,15 +36,22 @@ def refuse_other_code(job: Job) -> None:
 def _differences(job: Job) -> Iterator[str]:
     if kernel_digest() != job.kernel:
         yield f"harmobench {harmobench.__version__} in another state than that of {job.version}"
-    here = environment()
-    for name in sorted({*here, *job.environment}):
-        then, now = (versions.get(name, "none") for versions in (job.environment, here))
-        if then != now:
-            yield f"{name} {now} for {then}"
-    for kind in KINDS:
+    for name, then, now in differing(job.environment, environment()):
+        yield f"{name} {now} for {then}"
+    for part, state in other_parts(job, KINDS):
+        yield f"no {part.name}" if state == "absent" else f"another {part.name}"
+
+
+def other_parts(
+    job: Job, kinds: Sequence[str]
+) -> Iterator[tuple[Part, Literal["absent", "changed"]]]:
+    """Yield plugins of a run that are not those that are installed, images made elsewhere aside."""
+    for kind in kinds:
         for part in getattr(job, kind):
-            if part.images:  # made elsewhere
+            plugin = plugins(kind).get(part.name)
+            if part.images:
                 continue
-            plugin = Plugin(part.name, kind, part.target, part.distribution)
-            if plugin.digest() != part.digest:
-                yield f"another {part.name}"
+            if plugin is None or plugin.target != part.target:
+                yield part, "absent"
+            elif plugin.digest() != part.digest:
+                yield part, "changed"

@@ -38,13 +38,17 @@ def hash_file(path: Path) -> str:
 
 def hash_once(path: Path) -> str:
     """SHA-256 of a file's content, read again only when it changed."""
-    status = path.stat()  # the scans of a cohort often share a mask: it is read once
-    stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return _hash_of(path, stamp)
+    return _hash_of(path, stamp(path))  # the scans of a cohort often share a mask
+
+
+def stamp(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file is written again, or another takes its place."""
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @lru_cache(maxsize=4096)  # a task may read a file of each scan, and looks at all once more
-def _hash_of(path: Path, stamp: tuple[int, ...]) -> str:
+def _hash_of(path: Path, seen: tuple[int, ...]) -> str:
     return hash_file(path)
 
 

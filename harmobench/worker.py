@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from harmobench.doing import begin, stopping
 from harmobench.errors import StoppedError
 from harmobench.guard import given_up, guarded
-from harmobench.reasons import clean, reason_of, refusal
+from harmobench.reasons import clean, gone, reason_of, refusal
 from harmobench.store import LOG, Store, write_json, write_text
 from harmobench.task import Task
 
@@ -71,8 +71,8 @@ def execute(run: Path, do: Do, limit: float, task: Task, *upstream: Outcome) -> 
         How the tasks ended that it needs.
     """
     store = Store(run / "store")
-    if not store.folder.is_dir():
-        return Outcome(task.key, "refused", f"the run folder is gone: {run}")
+    if (text := gone(run)) is not None:
+        return Outcome(task.key, "refused", text)
     if store.has(task.key):
         return Outcome(task.key, "done")
     if any(outcome.status != "done" for outcome in upstream):

@@ -346,6 +346,11 @@ def test_run_json_that_was_edited_is_refused_by_workers(finished: Path, tmp_path
         read_job(tmp_path, settings["run_id"])
 
 
+def test_run_json_that_is_gone_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(StoppedError, match="the run folder is gone"):
+        read_job(tmp_path, "0")
+
+
 def test_atlas_that_changed_is_refused(finished: Path, tmp_path: Path) -> None:
     job = job_from(read_json(finished / "run.json"))
     other = replace(job, atlas={**job.atlas, "digest": "0" * 40})

@@ -17,6 +17,7 @@ from harmobench.job import Job, job_from
 from harmobench.live.pace import Group, group_of
 from harmobench.parts import Part
 from harmobench.plan import Plan, make_plan
+from harmobench.provenance import differing
 from harmobench.store import Store, read_json
 from harmobench.task import Task
 
@@ -144,11 +145,8 @@ def _code(old: Job, new: Job) -> list[str]:
         told.append(f"harmobench {old.version} made them, {new.version} is installed")
     elif old.kernel != new.kernel:
         told.append(f"another state of harmobench {new.version} made them than is installed")
-    for name in sorted({*old.environment, *new.environment}):
-        then, now = (job.environment.get(name, "none") for job in (old, new))
-        if then != now:
-            told.append(f"{name} was {then} and is {now}")
-    return told
+    libraries = differing(old.environment, new.environment)
+    return told + [f"{name} was {then} and is {now}" for name, then, now in libraries]
 
 
 def _settings(old: Job, new: Job) -> list[str]:

@@ -9,7 +9,7 @@ from harmobench.ahead.beforehand import beforehand, read_earlier
 from harmobench.ahead.forecast import forecast, image_size
 from harmobench.ahead.outlook import sums, table
 from harmobench.cluster import refuse_site
-from harmobench.cluster.sites import Local
+from harmobench.cluster.sites import Local, Site
 from harmobench.cluster.where import read_where
 from harmobench.cohort import Progress
 from harmobench.job import Job, Options
@@ -29,10 +29,11 @@ def foretell(options: Options, command: str, progress: Progress) -> list[str]:
     """
     with refuse_system_errors():
         refuse_foreign_folder(options.out, "run.json")
-        refuse_site(read_where(options.where))
+        site = read_where(options.where)
+        refuse_site(site)
         job = resolve(options, command, progress)
         plan = make_plan(job)
-        return [*job.notes, _head(job, len(plan.tasks)), *_estimate(options, job, plan)]
+        return [*job.notes, _head(job, len(plan.tasks)), *_estimate(options, site, job, plan)]
 
 
 def _head(job: Job, tasks: int) -> str:
@@ -45,15 +46,14 @@ def _head(job: Job, tasks: int) -> str:
     )
 
 
-def _workers(options: Options) -> int | None:
+def _workers(site: Site) -> int | None:
     """How many workers there will be; None where a scheduler or a batch system decides."""
-    site = read_where(options.where)
     if not isinstance(site, Local):
         return None
     return site.workers or os.cpu_count() or 1
 
 
-def _estimate(options: Options, job: Job, plan: Plan) -> list[str]:
+def _estimate(options: Options, site: Site, job: Job, plan: Plan) -> list[str]:
     folder = options.out.absolute()
     store, earlier = Store(folder / "store"), read_earlier(folder)
     there = [key for key in plan.tasks if store.has(key)]
@@ -64,6 +64,6 @@ def _estimate(options: Options, job: Job, plan: Plan) -> list[str]:
     return [
         *beforehand(plan, there, store, earlier, job),
         *table(found),
-        *sums(found, _workers(options), job.device == "cuda"),
+        *sums(found, _workers(site), job.device == "cuda"),
         f"nothing was written into {folder}: give the command without --dry-run",
     ]

@@ -201,8 +201,6 @@ def announce(client: Any) -> list[str]:
     """Say where Dask shows what its workers do, if it does."""
     if client.cluster is not None and not _can_draw():
         return []
-    if "dashboard" not in client.scheduler_info(n_workers=1).get("services", {}):
-        return []
     try:
         link = client.dashboard_link
     except (KeyError, ValueError):  # a scheduler without one, or a form of link that fits none
