@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import synthetic_run
 
 from harmobench.finish import write_statistics
 from harmobench.job import Job
@@ -25,14 +25,6 @@ from harmobench.store import write_json
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SPEC = importlib.util.spec_from_file_location(
-    "synthetic_run", Path(__file__).with_name("synthetic_run.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-synthetic_run: Any = sys.modules.get("synthetic_run") or importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(synthetic_run)
 
 METRICS = ("ssim", "auroc", "volume", "dice", "sharpness", "identifiability")
 SUBJECTS = ("01", "02", "03", "04", "05", "06")

@@ -22,6 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import compared_runs as made
 import nibabel as nib
 import numpy as np
 import pytest
@@ -33,14 +34,6 @@ from harmobench.imaging.volume import Grid, read_voxels, write_image
 from harmobench.interface import Source
 from harmobench.registry import KINDS, find, plugins
 from harmobench.store import read_json, write_json
-
-SPEC = importlib.util.spec_from_file_location(
-    "compared_runs", Path(__file__).with_name("compared_runs.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-made: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(made)
 
 SECONDS = 30  # for one input: a hang is a fault
 LONGEST = 20_000  # characters of a message: nobody reads more

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import synthetic_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,14 +24,6 @@ from harmobench.references import FONOV_2009, FONOV_2011, OWN, atlas_references,
 from harmobench.registry import plugins
 from harmobench.reports.citing import bibtex, cite
 from harmobench.reports.citing.people import Person, people, short
-
-SPEC = importlib.util.spec_from_file_location(
-    "synthetic_run", Path(__file__).with_name("synthetic_run.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-synthetic_run: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(synthetic_run)
 
 ROOT = Path(__file__).resolve().parents[1]
 ODD = Reference(

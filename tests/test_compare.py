@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import compared_runs as made
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,14 +26,6 @@ from harmobench.reports.compare.same import unlike
 from harmobench.reports.compare.stack import stacked
 from harmobench.reports.tables.formats import to_csv, to_markdown
 from harmobench.reports.tables.latex import to_latex
-
-SPEC = importlib.util.spec_from_file_location(
-    "compared_runs", Path(__file__).with_name("compared_runs.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-made: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(made)
 
 Runs = Callable[..., list[Member]]
 COUNTED: dict[str, Any] = {"counted": True}  # runs with statistics of their own

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import compared_runs as made
 import pandas as pd
 import pytest
 
 from harmobench.cli import main
 from harmobench.store import hash_file
-
-SPEC = importlib.util.spec_from_file_location(
-    "compared_runs", Path(__file__).with_name("compared_runs.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-made: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(made)
 
 Cli = Callable[..., tuple[int, str, str]]
 NASTY = "<script>alert(1)</script>&_$x"

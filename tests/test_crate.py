@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import datetime
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import synthetic_run
 
 from harmobench import crate
 from harmobench.interface import Finished, Reference
-
-SPEC = importlib.util.spec_from_file_location(
-    "synthetic_run", Path(__file__).with_name("synthetic_run.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-synthetic_run: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(synthetic_run)
 
 
 def _run(folder: Path, **settings: Any) -> Finished:

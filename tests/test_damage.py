@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import compared_runs as made
 import pytest
 
 from harmobench import checksums
@@ -23,14 +23,6 @@ from harmobench.finish import finished
 from harmobench.parts import Part
 from harmobench.staging import aside, put_in_place
 from harmobench.store import write_json
-
-SPEC = importlib.util.spec_from_file_location(
-    "compared_runs", Path(__file__).with_name("compared_runs.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-made: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(made)
 
 Cli = Callable[..., tuple[int, str, str]]
 DAMAGES: dict[str, bytes] = {

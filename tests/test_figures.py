@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import doctest
-import importlib.util
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -11,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
+import synthetic_run
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -38,13 +38,6 @@ from harmobench.reports.style import (
 )
 from harmobench.reports.tables.guards import guards
 
-SPEC = importlib.util.spec_from_file_location(
-    "synthetic_run", Path(__file__).with_name("synthetic_run.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-synthetic_run: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(synthetic_run)
 finished = synthetic_run.finished
 
 RANKED = ("raw", "ravel", "mispel")

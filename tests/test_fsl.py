@@ -1,11 +1,9 @@
 """FSL FAST as a segmenter, on an executable that behaves like it and goes wrong as it does."""
 
 import errno
-import importlib.util
 import time
-from pathlib import Path
-from typing import Any
 
+import fake_programs as fake
 import numpy as np
 import pytest
 
@@ -14,14 +12,6 @@ from harmobench.imaging.volume import write_image
 from harmobench.interface import Segmenter
 from harmobench.tools import fsl
 from harmobench.tools.fsl import FAST
-
-SPEC = importlib.util.spec_from_file_location(
-    "fake_programs", Path(__file__).with_name("fake_programs.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-fake: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(fake)
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,9 @@
 """Identifiability against numpy's and scikit-learn's neighbours, and what controls must score."""
 
-import importlib.util
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
-from typing import Any
 
+import guard_cohort as world
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,14 +14,6 @@ from harmobench.errors import SettingsError
 from harmobench.imaging.volume import Grid
 from harmobench.metrics.coarse import Blocks, standardized
 from harmobench.metrics.identifiability import Identifiability, found_first
-
-SPEC = importlib.util.spec_from_file_location(
-    "guard_cohort", Path(__file__).with_name("guard_cohort.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-world: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(world)
 
 SUBJECTS = 7
 FOLDS = {f"{i:02d}": fold for i, fold in enumerate([0, 0, 0, 1, 1, 1, 1])}

@@ -1,24 +1,14 @@
 """Individuality against numpy's variance, its jackknife, and what controls must score."""
 
-import importlib.util
 import tracemalloc
-from pathlib import Path
-from typing import Any
 
+import guard_cohort as world
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmobench.metrics.individuality import Individuality, squared_deviations, without_each
-
-SPEC = importlib.util.spec_from_file_location(
-    "guard_cohort", Path(__file__).with_name("guard_cohort.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-world: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(world)
 
 SUBJECTS = 5
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import synthetic_run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,14 +18,6 @@ from harmobench.reports.tables.citable import citable
 from harmobench.reports.tables.formats import Cell, Column, Table
 from harmobench.reports.tables.latex import to_latex
 from harmobench.reports.tables.tex import BOLD, SPREAD, breakable, latex, width
-
-SPEC = importlib.util.spec_from_file_location(
-    "synthetic_run", Path(__file__).with_name("synthetic_run.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-synthetic_run: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(synthetic_run)
 
 needs_latex = pytest.mark.skipif(
     shutil.which("pdflatex") is None,

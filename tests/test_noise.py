@@ -1,9 +1,6 @@
 """Noise against scipy's convolution, and what it must catch."""
 
-import importlib.util
-from pathlib import Path
-from typing import Any
-
+import guard_cohort as world
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,14 +9,6 @@ from scipy import ndimage
 
 from harmobench.errors import SettingsError
 from harmobench.metrics.noise import Noise, fine_variation
-
-SPEC = importlib.util.spec_from_file_location(
-    "guard_cohort", Path(__file__).with_name("guard_cohort.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-world: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(world)
 
 
 @pytest.fixture(scope="module")

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import synthetic_run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harmobench.interface import Finished
 from harmobench.reports.images.outliers import Outlier, beyond, chosen, groups, outliers
 
-SPEC = importlib.util.spec_from_file_location(
-    "synthetic_run", Path(__file__).with_name("synthetic_run.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-synthetic_run: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(synthetic_run)
 SUBJECTS = tuple(f"{i:02d}" for i in range(1, 13))
 
 

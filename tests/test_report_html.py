@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import synthetic_run
 
 from harmobench.interface import Finished
 from harmobench.reports import style
@@ -17,13 +17,6 @@ from harmobench.reports.citing.words import bibliography, methods_text
 from harmobench.reports.html import Html
 from harmobench.reports.verdicts.verdict import verdict
 
-SPEC = importlib.util.spec_from_file_location(
-    "synthetic_run", Path(__file__).with_name("synthetic_run.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-synthetic_run: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(synthetic_run)
 finished = synthetic_run.finished
 
 

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import fake_programs as fake
 import pytest
 
 from harmobench.cli import main
-
-SPEC = importlib.util.spec_from_file_location(
-    "fake_programs", Path(__file__).with_name("fake_programs.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-fake: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(fake)
 
 
 def run(cohort: Path, out: Path, fsldir: Path, monkeypatch: pytest.MonkeyPatch) -> int:

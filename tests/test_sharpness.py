@@ -1,9 +1,6 @@
 """Sharpness against a plain formula, and what it must catch."""
 
-import importlib.util
-from pathlib import Path
-from typing import Any
-
+import guard_cohort as world
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,14 +10,6 @@ from scipy import ndimage
 from harmobench.errors import SettingsError
 from harmobench.imaging.landmarks import eroded
 from harmobench.metrics.sharpness import Sharpness, projection
-
-SPEC = importlib.util.spec_from_file_location(
-    "guard_cohort", Path(__file__).with_name("guard_cohort.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-world: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(world)
 
 
 @pytest.fixture(scope="module")

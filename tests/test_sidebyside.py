@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import synthetic_run
 
 from harmobench.interface import Finished
 from harmobench.reports.verdicts.sidebyside import Sides, side_by_side, tally
 
-SPEC = importlib.util.spec_from_file_location(
-    "synthetic_run", Path(__file__).with_name("synthetic_run.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-synthetic_run: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(synthetic_run)
 METHODS = ("raw", "whitestripe", "ravel", "mispel")
 
 

@@ -1,12 +1,10 @@
 """SPM12 as a segmenter, on executables that behave like its runners and go wrong as they do."""
 
 import errno
-import importlib.util
 import re
 import time
-from pathlib import Path
-from typing import Any
 
+import fake_programs as fake
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,13 +16,6 @@ from harmobench.interface import Segmenter
 from harmobench.tools import spm, spm_batch
 from harmobench.tools.spm import SPM12
 
-SPEC = importlib.util.spec_from_file_location(
-    "fake_programs", Path(__file__).with_name("fake_programs.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-fake: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(fake)
 RUNNERS = ("standalone", "matlab", "octave")
 
 

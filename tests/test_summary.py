@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from typing import Any
+
+import synthetic_run
 
 from harmobench.reports.lookup import Number
 from harmobench.reports.tables.guards import ratio_text
@@ -10,13 +10,6 @@ from harmobench.reports.verdicts.findings import findings
 from harmobench.reports.verdicts.outcomes import Outcome
 from harmobench.reports.verdicts.summary import IMAGE, KEPT, REMOVED, Cell, summary
 
-SPEC = importlib.util.spec_from_file_location(
-    "synthetic_run", Path(__file__).with_name("synthetic_run.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-synthetic_run: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(synthetic_run)
 finished = synthetic_run.finished
 TEN = tuple(f"{i:02d}" for i in range(10))
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import re
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import synthetic_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,13 +26,6 @@ from harmobench.reports.tables.formats import (
 from harmobench.reports.tables.latex import to_latex
 from harmobench.reports.tables.tex import latex
 
-SPEC = importlib.util.spec_from_file_location(
-    "synthetic_run", Path(__file__).with_name("synthetic_run.py")
-)
-assert SPEC is not None
-assert SPEC.loader is not None
-synthetic_run: Any = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(synthetic_run)
 finished = synthetic_run.finished
 DASH = " \N{EN DASH} "
 
