@@ -6,32 +6,31 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from harmobench.errors import MethodError
 from harmobench.interface import Cohort, Context, Needs, Reference, Scan, State
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SEPARATOR = "/"
 
 
 @dataclass
-class Method:
-    """A `Harmonizer` that saves its fields as JSON and its arrays as safetensors.
+class Learner:
+    """What methods share: saves its fields as JSON and its arrays as safetensors.
 
-    Subclass it as a dataclass. Attributes that end in `_` are what was learned: numpy arrays,
-    dicts of numpy arrays (a network's weights), or what JSON can hold. Never pickle, so a
-    downloaded model cannot run code.
+    Subclass `Method` or `MeasureMethod` as a dataclass. Attributes that end in `_` are what was
+    learned: numpy arrays, dicts of numpy arrays (a network's weights), or what JSON can hold. Never
+    pickle, so a downloaded model cannot run code.
     """
 
     needs: ClassVar[Needs] = Needs()
     reference: ClassVar[Reference]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-
-    def fit(self, train: Cohort, validation: Cohort | None, context: Context) -> Self:
-        """Learn nothing; methods that learn override this."""
-        return self
 
     def check(self, scanners: Sequence[str] = ()) -> None:
         """Refuse parameters that cannot be used, here on a cohort of `scanners` where given.
@@ -49,10 +48,6 @@ class Method:
         said.
         """
         return None
-
-    def transform(self, scan: Scan) -> Scan:
-        """Return `scan.with_voxels(harmonized)`."""
-        raise NotImplementedError(f"{type(self).__name__} has no transform")
 
     def save(self, folder: Path) -> None:
         """Write model.json, and arrays.safetensors where there are arrays."""
@@ -108,6 +103,32 @@ class Method:
         for name, array in _read_arrays(arrays).items():
             _place(model, name, array, _learned(cls, name.partition(SEPARATOR)[0], arrays))
         return model
+
+
+@dataclass
+class Method(Learner):
+    """A `Harmonizer`: changes images."""
+
+    def fit(self, train: Cohort, validation: Cohort | None, context: Context) -> Self:
+        """Learn nothing; methods that learn override this."""
+        return self
+
+    def transform(self, scan: Scan) -> Scan:
+        """Return `scan.with_voxels(harmonized)`."""
+        raise NotImplementedError(f"{type(self).__name__} has no transform")
+
+
+@dataclass
+class MeasureMethod(Learner):
+    """A `MeasureHarmonizer`: changes what was measured on RAW, and no image."""
+
+    def fit(self, table: pd.DataFrame, context: Context) -> Self:
+        """Learn nothing; methods that learn override this."""
+        return self
+
+    def transform(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the same rows with harmonized values."""
+        raise NotImplementedError(f"{type(self).__name__} has no transform")
 
 
 def _refuse_mixed(name: str, value: Mapping[Any, Any]) -> None:

@@ -14,7 +14,7 @@ from harmobench.errors import PluginError, SettingsError, nearest
 from harmobench.imaging.volume import read_grid
 from harmobench.interface import CONTROLS, Needs
 from harmobench.job import Options
-from harmobench.parts import Part, plugin_part
+from harmobench.parts import Part, find_part, method_plugins, plugin_part
 from harmobench.registry import find, name_fault, plugins
 
 
@@ -32,7 +32,7 @@ def choose_methods(options: Options, notes: list[str]) -> list[Part]:
     if not names and not options.precomputed:
         raise SettingsError("--methods: expected at least one method, found none")
     for name in dict.fromkeys(["raw", *names]):
-        plugin = find("methods", name)
+        plugin = find_part("methods", name)
         try:
             part = plugin_part(plugin, sets.pop(name, {}), options.preset)
         except PluginError as error:
@@ -112,7 +112,9 @@ def _order(part: Part) -> tuple[Any, ...]:
     needs = part.needs
     own = not is_ours(part.target)
     role = needs["role"] in CONTROLS
-    return (part.name != "raw", role, own, needs["folds"], bool(needs["inputs"]), part.name)
+    measures = part.changes == "measures"
+    trained = (needs["folds"], bool(needs["inputs"]))
+    return (part.name != "raw", role, own, measures, *trained, part.name)
 
 
 def choose_others(options: Options, notes: list[str]) -> dict[str, tuple[Part, ...]]:
@@ -158,7 +160,7 @@ def names_of(text: str, kind: str) -> list[str]:
     if text == "none":
         return []
     if text == "all":
-        return list(plugins(kind))
+        return list(method_plugins() if kind == "methods" else plugins(kind))
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise SettingsError(f"--{kind}: expected names with commas, all or none, found '{text}'")
@@ -223,7 +225,7 @@ def precomputed(texts: Sequence[str], cohort: Cohort, methods: Sequence[Part]) -
         fault = name_fault(name)
         if fault:
             raise SettingsError(f"--precomputed: {fault}")
-        taken = {part.name for part in [*methods, *parts]} | set(plugins("methods"))
+        taken = {part.name for part in [*methods, *parts]} | set(method_plugins())
         if name in taken:  # a control that was left out would be taken for itself
             raise SettingsError(f"--precomputed: '{name}' is already a method: choose another name")
         images = _precomputed_images(pattern, cohort)

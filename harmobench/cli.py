@@ -11,20 +11,19 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from harmobench import cli_look
 from harmobench.cli_look import Quietly, interruptible, watching
-
-if TYPE_CHECKING:
-    pass
+from harmobench.completing import PRESETS, methods_of_run, names_of, run_folders, words
+from harmobench.plugin_commands import Commands
 
 app = typer.Typer(
     name="harmobench",
+    cls=Commands,
     help="Benchmark MRI harmonization methods on matched multi-scanner cohorts.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -43,6 +42,10 @@ Slurm = Annotated[
     str | None,
     typer.Option(help="KEY=VALUE with commas: work in SLURM jobs, such as queue=short,jobs=1:50."),
 ]
+Run = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="A finished run's folder.", autocompletion=run_folders),
+]
 Cluster = Annotated[
     Path | None,
     typer.Option(help="TOML: SLURM, SGE, PBS or a scheduler, and how; see docs/cluster.md."),
@@ -59,7 +62,6 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a name the terminal cannot show
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's end is Ctrl-C
     try:
-        _add_plugin_commands()
         app()
     except HarmobenchError as error:
         sys.stderr.write(plain(f"harmobench: {error}\n"))
@@ -69,28 +71,6 @@ def main() -> None:
         sys.exit(STOPPED)
 
 
-def _add_plugin_commands() -> None:
-    from harmobench.errors import PluginError
-    from harmobench.registry import plugins
-
-    for name, plugin in plugins("commands").items():
-        try:
-            command = plugin.load()
-        except PluginError as error:
-            command = _broken(error)
-        app.command(name)(command)
-
-
-def _broken(error: Exception) -> Callable[[], None]:
-    """Make a command that says why it cannot be used: the others must not suffer."""
-
-    def command() -> None:
-        raise error
-
-    command.__doc__ = "(broken: call it to read why)"
-    return command
-
-
 @app.callback(invoke_without_command=True)
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Versions that results hang on.")] = (
@@ -98,12 +78,11 @@ def _root(
     ),
 ) -> None:
     if version:
-        import harmobench
-        from harmobench.provenance import environment
+        from harmobench.plain import one_line
+        from harmobench.versions import version_lines
 
-        print(f"harmobench {harmobench.__version__}")
-        for name, number in environment().items():
-            print(f"  {name} {number}")
+        for line in version_lines():
+            print(one_line(line))
         raise typer.Exit(DONE)
 
 
@@ -113,15 +92,31 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Run folder; else one named after the manifest.")
     ] = None,
-    methods: Annotated[str | None, typer.Option(help="all, or names with commas [all].")] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="all, or names with commas [all].",
+            autocompletion=names_of("methods", "measure_methods"),
+        ),
+    ] = None,
     atlas: Annotated[
         str | None, typer.Option(help="builtin, or an atlas folder [builtin].")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="quick, default or paper [default].")] = None,
-    segmenters: Annotated[
-        str | None, typer.Option(help="all, none, or names with commas [hmrf].")
+    preset: Annotated[
+        str | None,
+        typer.Option(help="quick, default or paper [default].", autocompletion=words(*PRESETS)),
     ] = None,
-    metrics: Annotated[str | None, typer.Option(help="all, or names with commas [all].")] = None,
+    segmenters: Annotated[
+        str | None,
+        typer.Option(
+            help="all, none, or names with commas [hmrf].",
+            autocompletion=names_of("segmenters", more=("all", "none")),
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="all, or names with commas [all].", autocompletion=names_of("metrics")),
+    ] = None,
     folds: Annotated[
         int | None, typer.Option(help="Folds of the trained methods [n/2, at most 6].")
     ] = None,
@@ -129,7 +124,10 @@ def run(
     repeats: Annotated[
         int | None, typer.Option(help="Train this often, with other seeds and folds [1].")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda [auto].")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="auto, cpu or cuda [auto].", autocompletion=words("auto", "cpu", "cuda")),
+    ] = None,
     workers: Workers = None,
     memory: Memory = None,
     scheduler: Scheduler = None,
@@ -171,7 +169,8 @@ def run(
     controls: Annotated[
         str | None,
         typer.Option(
-            help="Methods that only test the metrics: on, off, or auto: with --methods all [auto]."
+            help="Methods that only test the metrics: on, off, or auto: with --methods all [auto].",
+            autocompletion=words("on", "off", "auto"),
         ),
     ] = None,
     time_limit: Annotated[
@@ -355,8 +354,11 @@ def preprocess_images(
 
 @app.command("apply")
 def apply_method(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="One of its methods.")],
+    folder: Run,
+    method: Annotated[
+        str,
+        typer.Argument(metavar="METHOD", help="One of its methods.", autocompletion=methods_of_run),
+    ],
     source: Annotated[
         Path,
         typer.Argument(
@@ -412,7 +414,7 @@ def apply_method(
 
 @app.command()
 def clean(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
+    folder: Run,
     images: Annotated[
         bool,
         typer.Option(
@@ -438,7 +440,7 @@ def clean(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
+    folder: Run,
     quiet: Quietly = False,
 ) -> None:
     """Write the report and the tables of a finished run again, from its folder alone."""

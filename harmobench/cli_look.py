@@ -10,23 +10,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harmobench.bids.command import from_bids
+
 if TYPE_CHECKING:
     from harmobench.live.show import Quiet
 
 DONE, DIFFERENCES, INTERRUPTED = 0, 1, 130
-LISTED = ("methods", "metrics", "segmenters", "morphometry", "reports", "statistics")
+LISTED = ("methods", "metrics", "segmenters", "morphometry", "statistics", "reports", "figures")
 Quietly = Annotated[bool, typer.Option("--quiet", help="Show failures and the result alone.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     for name, about, command in (
-        ("cohort", "Look at a manifest.", check),
+        ("cohort", "Look at a manifest, or make one of a BIDS dataset.", check),
         ("atlas", "Look at an atlas.", check_one_atlas),
     ):
         group = typer.Typer(help=about, no_args_is_help=True, rich_markup_mode=None)
         group.callback()(_nothing)  # so that "check" stays a word to type
         group.command("check")(command)
+        if name == "cohort":
+            group.command("from-bids")(from_bids)
         app.add_typer(group, name=name, help=about)
     app.command("tools")(tools)
     app.command("list")(list_plugins)
@@ -89,15 +93,17 @@ def check(
 def list_plugins(
     kind: Annotated[str, typer.Argument(help=", ".join(LISTED))] = "",
 ) -> None:
-    """List what is installed: methods, metrics, segmenters, morphometry, reports, statistics."""
+    """List what is installed, all of it or one kind."""
     from harmobench.errors import PluginError, SettingsError
+    from harmobench.parts import method_plugins
     from harmobench.registry import plugins
 
     if kind and kind not in LISTED:
         raise SettingsError(f"harmobench list: expected one of {', '.join(LISTED)}, found '{kind}'")
     for each in [kind] if kind else LISTED:
         tell(f"{each}:")
-        for name, plugin in plugins(each).items():
+        known = method_plugins() if each == "methods" else plugins(each)
+        for name, plugin in known.items():
             try:
                 text = (plugin.load().__doc__ or "").strip().partition("\n")[0]
             except PluginError as error:

@@ -9,8 +9,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harmobench.bids.publish import publish_images, publish_tissues
 from harmobench.checksums import UNFINISHED
-from harmobench.cohort import TISSUES, Progress, bids_labels, derivatives_description
+from harmobench.cohort import Progress, bids_labels
 from harmobench.damage import naming_damage
 from harmobench.errors import HarmobenchError
 from harmobench.imaging.mosaics import mosaic_file
@@ -67,7 +68,7 @@ def _write_scores(run: Run) -> pd.DataFrame:
 
     metrics = {part.name: part.build() for part in run.job.metrics}
     tasks, gaps = defaultdict(list), defaultdict(list)
-    for task in run.plan.of_kind("score"):
+    for task in (*run.plan.of_kind("score"), *run.plan.of_kind("rescore")):
         tasks[task.args["method"]].append(task)
     for gap in run.plan.gaps:
         gaps[gap.args["method"]].append(gap)
@@ -275,32 +276,14 @@ def publish(run: Run) -> set[Path]:
 
     cohort = run.job.cohort
     subjects, scanners = bids_labels(cohort.subjects), bids_labels(cohort.scanners)
-    methods = bids_labels(part.name for part in run.job.methods)
-    description = run.folder / "harmonized" / "dataset_description.json"
-    write_json(description, derivatives_description("harmonized images", run.job.version))
-    published.add(description)
-    for (method, repeat, subject, scanner), key in run.plan.images.items():
-        if not run.store.has(key):
-            continue
-        again = f"R{repeat}" if repeat else ""
-        sub, ses = subjects[subject], scanners[scanner]
-        stem = f"sub-{sub}_ses-{ses}_desc-{methods[method]}{again}_T1w"
-        folder = run.folder / "harmonized" / method / f"sub-{sub}" / f"ses-{ses}" / "anat"
-        link(run.store.path(key) / "image.nii.gz", folder / f"{stem}.nii.gz")
-        link(run.store.path(key) / "image.json", folder / f"{stem}.json")
-    for task in run.plan.of_kind("segment"):
+    published.update(publish_images(run))
+    published.update(publish_tissues(run))
+    for task in (*run.plan.of_kind("fit"), *run.plan.of_kind("calibrate")):
         args = task.args
-        sub, ses = subjects[args["subject"]], scanners[args["scanner"]]
-        folder = run.folder / "segmentations" / args["tool"] / args["method"] / f"sub-{sub}"
-        again = f"_desc-R{args['repeat']}" if args["repeat"] else ""
-        stem = f"sub-{sub}_ses-{ses}_space-{args['space']}{again}"
-        for name in TISSUES:
-            file = f"{stem}_label-{name.upper()}_probseg.nii.gz"
-            link(run.store.path(task.key) / f"{name}.nii.gz", folder / f"ses-{ses}" / file)
-    for task in run.plan.of_kind("fit"):
-        fold = f"fold-{task.args['fold']}" if task.args["fold"] >= 0 else "all"
-        again = f"_repeat-{task.args['repeat']}" if task.args["repeat"] else ""
-        folder = run.folder / "models" / task.args["method"] / f"{fold}{again}"
+        fold = f"fold-{args['fold']}" if args["fold"] >= 0 else "all"
+        again = f"_repeat-{args['repeat']}" if args["repeat"] else ""
+        measured = "_".join(filter(None, (args.get("metric"), args.get("tool"))))
+        folder = run.folder / "models" / args["method"] / f"{fold}{again}" / measured
         published.update(link_folder(run.store.path(task.key) / "model", folder))
     for row in _mosaics(run):
         sub, ses = subjects[row["subject"]], scanners[row["scanner"]]
@@ -446,6 +429,7 @@ def _shown(part: Part) -> dict[str, Any]:
         "role": part.needs.get("role", ""),
         "needs": dict(part.needs),
         "individual": part.individual,
+        "changes": part.changes,
         "parameters": dict(part.parameters),
         "config": part.config,
         "version": part.version,

@@ -6,14 +6,15 @@ A plugin is a class that fits one of these protocols, named by an entry point of
 entry-point group           protocol                ships with
 ==========================  ======================  =======================================
 harmobench.methods          Harmonizer              raw, whitestripe, ravel, calamiti, ...
-harmobench.measure_methods  MeasureHarmonizer
+harmobench.measure_methods  MeasureHarmonizer       combat
 harmobench.metrics          Metric                  ssim, auroc, volume, dice, ...
 harmobench.statistics       Statistic               paper, rigorous
 harmobench.segmenters       Segmenter               hmrf, atropos, fsl-fast, spm12
 harmobench.morphometry      Morphometry             atlas-roi, recon-all
 harmobench.morphometry      FinishedMorphometry     freesurfer, fastsurfer, synthseg, ...
 harmobench.reports          Report                  tables, html
-harmobench.commands         Command                 power
+harmobench.figures          a function of a run     ssim, volumes, pareto, ...
+harmobench.commands         Command                 new, check, cite, power, compare
 ==========================  ======================  =======================================
 
 Classes must stand in modules that import quickly: torch, ants and the like are imported inside the
@@ -244,7 +245,15 @@ class Piecewise(Protocol):
 class MeasureHarmonizer(Protocol):
     """A method such as ComBat that changes measures instead of images.
 
-    Tables have the columns subject, scanner, structure, value and the named covariates.
+    It changes the scores of RAW that are measures: those of metrics of level "scan" that are
+    "equal" over scanners and read "segmentation" or "measures", such as tissue volumes and
+    biomarkers. Each metric and tool has a fit of its own in each fold. All other metrics are
+    "not_applicable" to it.
+
+    Tables have one row a scan and structure with the columns subject, scanner, structure, units
+    and value, and a column of numbers for each covariate (`Needs.covariates`). `transform` gets
+    the rows of one scan at a time. Of `Needs`, only matched, folds, covariates and role are used.
+    `harmobench.base.MeasureMethod` saves and loads such a class.
     """
 
     needs: ClassVar[Needs]
@@ -256,6 +265,15 @@ class MeasureHarmonizer(Protocol):
 
     def transform(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the same rows with harmonized values."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
         ...
 
 

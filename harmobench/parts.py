@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from harmobench.base import Method
+from harmobench.base import MeasureMethod, Method
 from harmobench.errors import PluginError
 from harmobench.interface import CONTROLS, Needs, Piecewise
 from harmobench.registry import KINDS, Plugin, build, find, name_fault, plugins
@@ -16,12 +16,15 @@ from harmobench.registry import KINDS, Plugin, build, find, name_fault, plugins
 # What a plugin of each kind must have, of the protocols in `harmobench.interface`.
 CONTRACT = {
     "methods": ("fit", "transform", "save", "load"),
+    "measure_methods": ("fit", "transform", "save", "load"),
     "metrics": ("level", "reads", "better", "range", "structures", "prepare", "merge", "score"),
     "statistics": ("mode", "aggregate", "compare"),
     "segmenters": ("available", "version", "segment"),
     "morphometry": ("reads", "structures", "measure"),
     "reports": ("write",),
 }
+METHODS = ("methods", "measure_methods")  # one list to the user: a method has one name
+UNUSED = ("group", "inputs", "gpu", "target")  # of `Needs`, by methods that change measures
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Part:
         The user's parameters as text, or "default".
     needs
         `Needs` of a method as a dictionary; empty for other plugins.
+    changes
+        What a method changes: "images", or "measures" as ComBat does.
     individual
         Whether a method is fitted on no scan at all.
     pieces
@@ -49,7 +54,7 @@ class Part:
     reference
         Whom to cite, as a dictionary.
     version
-        Of the program behind a segmenter or morphometry tool.
+        Of the program behind a method, segmenter or morphometry tool.
     aside
         Parameters that change nothing in its results.
     structures
@@ -70,6 +75,7 @@ class Part:
     version: str = ""
     aside: Sequence[str] = ()
     structures: Mapping[str, str] = field(default_factory=dict)
+    changes: str = "images"
 
     def __post_init__(self) -> None:
         """Refuse a name that cannot become a folder's: it may come from anyone's run.json."""
@@ -114,7 +120,8 @@ def _refuse_foreign(part: Part) -> None:
 
 @lru_cache(maxsize=1)
 def _targets() -> frozenset[str]:
-    kinds = (kind for kind in KINDS if kind != "commands")  # to build one would be to run it
+    # to build a command or a figure would be to run it
+    kinds = (kind for kind in KINDS if kind not in ("commands", "figures"))
     return frozenset(p.target for kind in kinds for p in plugins(kind).values())
 
 
@@ -129,7 +136,7 @@ def plugin_part(plugin: Plugin, parameters: Mapping[str, Any], preset: str) -> P
     instance = build(plugin, parameters, preset)
     _refuse_incomplete(plugin, instance)
     reference = getattr(instance, "reference", None)
-    more = _method_traits(plugin, instance) if plugin.kind == "methods" else {}
+    more = _method_traits(plugin, instance) if plugin.kind in METHODS else {}
     if plugin.kind in ("segmenters", "morphometry"):
         more = {"version": _version(instance), "aside": list(getattr(instance, "aside", ()))}
     return Part(
@@ -186,14 +193,64 @@ def _method_traits(plugin: Plugin, method: Any) -> dict[str, Any]:
             f"method '{plugin.name}' declares sees='{needs.sees}' in the role '{needs.role}': "
             f"only controls ({', '.join(CONTROLS)}) may look at other scans when they transform one"
         )
+    if plugin.kind == "measure_methods":
+        return _measure_traits(plugin, method, needs)
     return {
         "needs": _plain(asdict(needs)),
         "individual": type(method).fit is Method.fit,
         "pieces": _plain(method.pieces()) if isinstance(method, Piecewise) else [],
+        "version": _version(method),
+        "aside": list(getattr(method, "aside", ())),
     }
+
+
+def _measure_traits(plugin: Plugin, method: Any, needs: Needs) -> dict[str, Any]:
+    unused = [name for name in UNUSED if getattr(needs, name)]
+    if unused or needs.sees != "scan":
+        raise PluginError(
+            f"method '{plugin.name}' ({plugin.target}): expected of Needs matched, folds, "
+            "covariates and role alone, for it changes measures, found "
+            f"{', '.join(unused) or 'sees'}"
+        )
+    return {
+        "needs": _plain(asdict(needs)),
+        "individual": type(method).fit is MeasureMethod.fit,
+        "changes": "measures",
+    }
+
+
+def method_plugins() -> dict[str, Plugin]:
+    """Return installed methods of images and of measures by name, sorted.
+
+    Raises
+    ------
+    PluginError
+        Two have the same name.
+    """
+    found = plugins("methods")
+    for name, plugin in plugins("measure_methods").items():
+        if name in found:
+            raise PluginError(
+                f"two methods are named '{name}', one of images ({found[name].target}) and one of "
+                f"measures ({plugin.target}): uninstall one of them"
+            )
+        found[name] = plugin
+    return dict(sorted(found.items()))
+
+
+def find_part(kind: str, name: str) -> Plugin:
+    """Return one plugin; of methods, one of images or of measures.
+
+    Raises
+    ------
+    PluginError
+        No such name; the nearest one is proposed.
+    """
+    known = method_plugins() if kind == "methods" else {}
+    return known[name] if name in known else find(kind, name)
 
 
 @lru_cache(maxsize=16)
 def installed(kind: str, name: str, preset: str) -> Part:
     """Describe an installed plugin with its preset's parameters."""
-    return plugin_part(find(kind, name), {}, preset)
+    return plugin_part(find_part(kind, name), {}, preset)

@@ -19,6 +19,7 @@ from harmobench.errors import PluginError
 from harmobench.folds import Split, split
 from harmobench.interface import CONTROLS
 from harmobench.job import Job
+from harmobench.measure_plan import plan_measures
 from harmobench.parts import Part
 from harmobench.store import merkle
 from harmobench.task import Task
@@ -128,18 +129,25 @@ class _Planner:
         self.metric_traits = {part.name: _traits(part) for part in job.metrics}
         self.base = merkle(job.kernel, dict(job.environment), job.threads)
         self.known: dict[tuple[Any, ...], str] = {}  # keys that many tasks ask for again
+        self.scored: dict[tuple[str, str, str], str] = {}  # RAW's: metric, tool, subject to key
+        self.scans_scored: dict[str, list[tuple[str, str]]] = {}  # by that key
 
     def all_methods(self) -> None:
-        for part in self.job.methods:
+        of_images = [part for part in self.job.methods if part.changes == "images"]
+        for part in of_images:
             for repeat in self.repeats(part):
                 for scan in self.rows:
                     self.plan.images[part.name, repeat, *scan] = self.image(part, repeat, *scan)
-        for part in self.job.methods:
+        for part in of_images:
             for repeat in self.repeats(part):
                 for metric in self.job.metrics:
                     self.metric(part, repeat, metric)
                 if repeat == 0:
                     self.mosaic(part, {scan: self.picture(part, *scan) for scan in self.rows})
+        for part in self.job.methods:  # RAW's scores are planned: measures are changed from them
+            for repeat in self.repeats(part) if part.changes == "measures" else ():
+                for metric in self.job.metrics:
+                    plan_measures(self, part, repeat, metric)
 
     def repeats(self, part: Part) -> range:
         return range(len(self.job.folds) if part.needs["folds"] else 1)
@@ -270,7 +278,7 @@ class _Planner:
             "method": part.name,
             "repeat": repeat,
             "fold": fold,
-            "seed": seed_of(self.job.seed, part.name, repeat, fold),
+            "seed": self.seed(part, repeat, fold),
             "training": list(parts.training),
             "validation": list(parts.validation),
         }
@@ -285,6 +293,9 @@ class _Planner:
                 "piece", needs, own, identity, *shared, heavy=heavy
             )
         return self.add("fit", {**needs, **pieces}, args, part.identity, *shared, heavy=heavy)
+
+    def seed(self, part: Part, repeat: int, fold: int) -> int:
+        return seed_of(self.job.seed, part.name, repeat, fold)
 
     def split(self, part: Part, repeat: int, fold: int) -> Split:
         """Subjects of a fit; fold -1 is that on all of them."""
@@ -405,6 +416,13 @@ class _Planner:
 
     # --- scores -------------------------------------------------------------------------------
 
+    def gap(self, args: Mapping[str, Any], status: str, reason: str) -> None:
+        self.plan.gaps.append(Gap(args, status, reason))
+
+    def gaps_of(self, method: str, metric: str, tool: str) -> list[Gap]:
+        wanted = {"method": method, "metric": metric, "tool": tool}.items()
+        return [gap for gap in self.plan.gaps if wanted <= gap.args.items()]
+
     def metric(self, part: Part, repeat: int, metric: Part) -> None:
         traits = self.metric_traits[metric.name]
         for tool, missing in self.tools(traits):
@@ -413,14 +431,14 @@ class _Planner:
             for scan in self.rows:
                 where = self.gap_args(part, repeat, metric, tool, scan)
                 if reason:
-                    self.plan.gaps.append(Gap(where, "not_measured", reason))
+                    self.gap(where, "not_measured", reason)
                     continue
                 key = self.reads(part, repeat, tool, traits, scan)
                 if key is None:
                     why = f"no results of {tool.name if tool else ''} for this scan were found"
-                    self.plan.gaps.append(Gap(where, "not_measured", why))
+                    self.gap(where, "not_measured", why)
                 elif key in self.broken:
-                    self.plan.gaps.append(Gap(where, "failed", self.broken[key]))
+                    self.gap(where, "failed", self.broken[key])
                 else:
                     read[scan] = key
             self.scores(part, repeat, metric, tool, traits, read)
@@ -539,10 +557,13 @@ class _Planner:
         if self.metric_traits[metric.name]["level"] == "cohort":
             identity += [self.job.folds[args["repeat"]], self.job.trained(args["method"])]
         key = self.add("score", needs, {**args, "order": order}, *identity)
+        if args["method"] == "raw" and "subject" in args:
+            self.scored[args["metric"], args["tool"], args["subject"]] = key
+            self.scans_scored[key] = list(read)
         if key in self.broken:
             for subject, scanner in read:
                 where = {**args, "subject": subject, "scanner": scanner}
-                self.plan.gaps.append(Gap(where, "failed", self.broken[key]))
+                self.gap(where, "failed", self.broken[key])
 
     def truth(self, metric: Part, scans: Iterable[tuple[str, str]]) -> list[list[str]]:
         """Hashes of the files of truth that a metric reads; nothing for one that reads none."""
@@ -556,6 +577,7 @@ def _traits(part: Part) -> dict[str, Any]:
     return {
         "level": metric.level,
         "reads": metric.reads,
+        "better": metric.better,
         "space": getattr(metric, "space", "template"),
         "prepares": getattr(type(metric), "prepare", None) is not Stateless.prepare,
         "truth": tuple(getattr(metric, "truth", ())),

@@ -23,16 +23,21 @@ NUMERICAL = (
     "torch",
     "antspyx",
     "nilearn",
+    "neuroCombat",
+    "neuroHarmonize",
 )
 # Kernel modules that only command, order, show or name: a change in them changes no number.
 NOT_COMPUTING = (
     "ahead",
+    "api",
     "apply",
+    "bids",
     "checksums.py",
     "clean.py",
     "cli.py",
     "cli_look.py",
     "cluster",
+    "completing.py",
     "crate.py",
     "damage.py",
     "doing.py",
@@ -43,6 +48,7 @@ NOT_COMPUTING = (
     "options.py",
     "phantom",
     "plain.py",
+    "plugin_commands.py",
     "pool.py",
     "preprocess",
     "provenance.py",
@@ -50,8 +56,11 @@ NOT_COMPUTING = (
     "registry.py",
     "removed.py",
     "runner.py",
+    "scaffold",
     "staging.py",
+    "testing",
     "verify.py",
+    "versions.py",
 )
 ROOT = Path(__file__).parent
 ROOMS = ("methods", "metrics", "reports")  # each plugin has a digest of its own

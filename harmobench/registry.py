@@ -9,7 +9,7 @@ import importlib.util
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -26,8 +26,10 @@ KINDS = (
     "segmenters",
     "morphometry",
     "reports",
+    "figures",
     "commands",
 )
+COMPILED = (".pyc", ".pyo")
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # names of plugins become folders
 
 
@@ -95,7 +97,7 @@ class Plugin:
         return f"plugin '{self.name}' ({self.target}, from {self.distribution}) is broken:"
 
     def digest(self) -> str:
-        """SHA-256 of the source of the package that the class stands in."""
+        """SHA-256 of all files of the package that the class stands in, code and data."""
         module = self.target.partition(":")[0]
         return _source_digest(module)
 
@@ -238,8 +240,20 @@ def _source_digest(module: str) -> str:
     origin = Path(spec.origin)
     package = spec.name if spec.submodule_search_locations else spec.parent
     # A module of its own, outside any package, is all the source there is.
-    files = sorted(origin.parent.rglob("*.py")) if package else [origin]
+    files = sorted(_sources(origin.parent)) if package else [origin]
     return hash_files(files, origin.parent)
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    """Yield a package's files, of whatever kind: scripts, settings and weights make results too.
+
+    Left out is what Python, editors and file managers leave behind: compiled and hidden files.
+    """
+    for path in folder.rglob("*"):
+        parts = path.relative_to(folder).parts
+        hidden = any(part == "__pycache__" or part.startswith(".") for part in parts)
+        if not hidden and path.suffix not in COMPILED and path.is_file():
+            yield path
 
 
 def hash_files(files: list[Path], root: Path) -> str:
@@ -247,5 +261,6 @@ def hash_files(files: list[Path], root: Path) -> str:
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.relative_to(root).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        with file.open("rb") as stream:  # weights may be larger than the memory
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()

@@ -7,7 +7,7 @@ from typing import Any
 
 import harmobench
 from harmobench import folds as folding
-from harmobench.base import Method
+from harmobench.base import Learner
 from harmobench.choose import (
     choose_methods,
     choose_others,
@@ -133,7 +133,7 @@ def _suited(
     kept = []
     for part in methods:
         method = part.build()
-        why = method.unsuited(cohort) if isinstance(method, Method) else None
+        why = method.unsuited(cohort) if isinstance(method, Learner) else None
         if why is None:
             kept.append(part)
         elif part.name in named:
@@ -208,7 +208,7 @@ def _check_choices(options: Options) -> None:
 def _check_parameters(methods: Sequence[Part], statistics: Sequence[Part], cohort: Cohort) -> None:
     for part in methods:
         method = part.build()
-        if isinstance(method, Method):
+        if isinstance(method, Learner):
             method.check(cohort.scanners)
     for part in statistics:
         check = getattr(part.build(), "check", None)

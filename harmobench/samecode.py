@@ -48,7 +48,8 @@ def other_parts(
     """Yield plugins of a run that are not those that are installed, images made elsewhere aside."""
     for kind in kinds:
         for part in getattr(job, kind):
-            plugin = plugins(kind).get(part.name)
+            group = "measure_methods" if part.changes == "measures" else kind
+            plugin = plugins(group).get(part.name)
             if part.images:
                 continue
             if plugin is None or plugin.target != part.target:

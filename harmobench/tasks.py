@@ -5,17 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harmobench.atlas import Atlas, bring_atlas, read_atlas
+from harmobench.atlas import bring_atlas
 from harmobench.cohort import TISSUES, Measure, Scan, Segmentation, place_of
-from harmobench.doing import teller
 from harmobench.errors import MeasurementError, MethodError, PluginError
 from harmobench.imaging.canonical import canonical
 from harmobench.imaging.mosaics import write_mosaics
@@ -31,95 +29,22 @@ from harmobench.imaging.volume import (
     write_image,
 )
 from harmobench.imaging.warp import carry, field_indices, read_field
-from harmobench.interface import Cohort, Context, Source
+from harmobench.interface import Cohort, Source
 from harmobench.job import Job, read_job
+from harmobench.measure_tasks import KINDS as MEASURE_KINDS
 from harmobench.originals import Originals
 from harmobench.parts import Part
 from harmobench.place import atlas_digest, read_atlas_source
 from harmobench.rows import checked_rows
 from harmobench.samecode import refuse_other_code
-from harmobench.store import LOG, Store, read_json, write_json
+from harmobench.store import Store, read_json, write_json
 from harmobench.task import Task
+from harmobench.work import Work, declared_by, load_fitted, scanners_of, showing
 
 PROBABILITY_STEPS = 250  # maps are stored in steps of 1/250, rounded down, so that .8 stays .8
 TISSUE_THRESHOLD = 0.8
 SMALLEST_SHARE = 0.9  # of the brain that must arrive in native space
 BLOCK = 4  # voxels
-
-
-@dataclass(frozen=True)
-class Work:
-    """A task at work: its job, the store, and the folder to write into."""
-
-    job: Job
-    store: Store
-    task: Task
-    folder: Path
-    originals: Originals
-
-    def need(self, role: str) -> Path:
-        """Folder of a task that this one needs."""
-        return self.store.path(self.task.needs[role])
-
-    @property
-    def args(self) -> Mapping[str, Any]:
-        """The task's arguments."""
-        return self.task.args
-
-    def roles(self, prefix: str) -> dict[str, Path]:
-        """Folders of needs whose role starts with `prefix:`, by place."""
-        return {
-            role.partition(":")[2]: self.store.path(key)
-            for role, key in self.task.needs.items()
-            if role.startswith(f"{prefix}:")
-        }
-
-    @property
-    def atlas(self) -> Atlas:
-        """The atlas on the cohort's grid."""
-        return read_atlas(self.need("space") / "atlas")
-
-    @property
-    def brain(self) -> Path:
-        """The brain mask that all scans share."""
-        return self.need("space") / "brain.nii.gz"
-
-    @contextmanager
-    def context(self, **more: Any) -> Iterator[Context]:
-        """Context of this task, with a scratch folder that is removed afterwards."""
-        job = self.job
-        with tempfile.TemporaryDirectory(prefix="harmobench-") as scratch:
-            yield Context(
-                seed=int(self.args.get("seed", 0)),
-                atlas=self.atlas,
-                scratch=Path(scratch),
-                device=job.device if self.task.heavy else "cpu",
-                threads=job.threads,
-                progress=teller(self.store.folder.parent, self.task),
-                log=self.folder / LOG,
-                **more,
-            )
-
-    def scan(self, subject: str, scanner: str) -> Scan:
-        """Scan as the manifest has it, with the common brain mask."""
-        own = self.job.cohort.scan(subject, scanner)
-        if own is None:
-            raise PluginError(f"no scan of subject {subject} on {scanner}")
-        return replace(own, mask=self.brain).lying_on(own.grid)
-
-    def shown(self, subject: str, scanner: str, columns: Collection[str] = ()) -> Scan:
-        """Scan as a plugin sees it: with those columns alone that this task's key holds."""
-        return showing(self.scan(subject, scanner), columns)
-
-
-def showing(scan: Scan, columns: Collection[str]) -> Scan:
-    """Return a scan without the manifest's other columns: results cannot hang on them."""
-    return replace(scan, values={name: scan.values.get(name, "") for name in columns})
-
-
-def scanners_of(scans: Iterable[Scan]) -> tuple[str, ...]:
-    """Scanners in order of first appearance."""
-    return tuple(dict.fromkeys(scan.scanner for scan in scans))
 
 
 def do(run_id: str, run: Path, task: Task, folder: Path) -> None:
@@ -176,7 +101,7 @@ def image(work: Work) -> None:
     else:
         own = work.need("raw") / "image.nii.gz"
         scan = replace(scan, image=own, inputs=_inputs(work), others=_others(work))
-        method = part.build() if part.individual else _load_method(part, work.need("fit") / "model")
+        method = part.build() if part.individual else load_fitted(part, work.need("fit") / "model")
         made = _transformed(method, scan, part)
     if made.dtype.kind not in "iufb":
         raise PluginError(f"method '{part.name}' returned voxels of type {made.dtype}")
@@ -215,10 +140,6 @@ def everyone(work: Work) -> None:
 def _input_file(folder: Path) -> Path:
     tissue = folder / "tissue.nii.gz"
     return tissue if tissue.is_file() else folder / "image.nii.gz"
-
-
-def _load_method(part: Part, folder: Path) -> Any:
-    return type(part.build()).load(folder)
 
 
 def _transformed(method: Any, scan: Scan, part: Part) -> FloatArray:
@@ -262,9 +183,10 @@ def fit(work: Work) -> None:
     """Train a method on one fold, or on all scans, from its pieces where it has some."""
     part = work.job.part("methods", work.args["method"])
     folders = work.roles("piece")
-    pieces = [_load_method(part, folders[str(i)] / "model") for i in range(len(part.pieces))]
+    pieces = [load_fitted(part, folders[str(i)] / "model") for i in range(len(part.pieces))]
     train, validation = _training_scans(work)
-    with work.context(**_declared(work.job, part, train), pieces=tuple(pieces)) as context:
+    declared = declared_by(work.job, part, train.scanners)
+    with work.context(**declared, pieces=tuple(pieces)) as context:
         method = part.build().fit(train, validation, context)
         method.save(work.folder / "model")
     _write_facts(work, method)
@@ -274,7 +196,7 @@ def piece(work: Work) -> None:
     """Train one piece of a method."""
     part = work.job.part("methods", work.args["method"])
     train, validation = _training_scans(work)
-    with work.context(**_declared(work.job, part, train)) as context:
+    with work.context(**declared_by(work.job, part, train.scanners)) as context:
         method = part.piece(work.args["piece"]).build().fit_piece(train, validation, context)
         method.save(work.folder / "model")
     _write_facts(work, method)
@@ -288,29 +210,11 @@ def _training_scans(work: Work) -> tuple[Cohort, Cohort | None]:
     )
 
 
-def _declared(job: Job, part: Part, train: Cohort) -> dict[str, Any]:
-    """Return what a method declared that it uses: nothing else is in its task's key."""
-    return {
-        "scanners": train.scanners,
-        "target": job.target if part.needs["target"] else None,
-        "group": job.groups if part.needs["group"] else None,
-        "covariates": _covariates(job, part),
-    }
-
-
 def _write_facts(work: Work, method: Any) -> None:
     facts = {name: work.args[name] for name in ("method", "fold", "repeat", "seed")}
     facts["history"] = list(getattr(method, "history_", []))
     facts["parameters"] = int(getattr(method, "parameters_", -1))
     write_json(work.folder / "fit.json", facts)
-
-
-def _covariates(job: Job, part: Part) -> tuple[str, ...]:
-    """Covariates of a method; without the clinical group's column where it may not see that."""
-    if not part.needs["covariates"]:
-        return ()
-    column = job.group["column"] if job.group and not part.needs["group"] else None
-    return tuple(name for name in job.covariates if name != column)
 
 
 def _cohort(work: Work, role: str, subjects: list[str]) -> Cohort:
@@ -602,6 +506,7 @@ def _segmented(scan: Scan, folder: Path, tool: str, work: Work) -> Scan:
 
 
 KINDS: dict[str, Callable[[Work], None]] = {
+    **MEASURE_KINDS,
     "space": space,
     "image": image,
     "everyone": everyone,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,9 @@ from harmobench.store import read_json
 
 SHOWN = 10  # files that a note names
 PUBLISHED = ("harmonized/", "segmentations/", "models/", "figures/mosaics/")
-DESCRIPTION = "dataset_description.json"
+DATASETS = ("harmonized/", "segmentations/")
+DESCRIBING = (".json", ".tsv", ".md", ".bidsignore")  # of a BIDS dataset
+MASK = "_desc-brain_mask.nii"
 
 
 @dataclass
@@ -84,7 +86,7 @@ def verify(folder: Path, progress: Progress) -> Verdict:
         found.notes.append("inputs and numbers were not checked: run.json cannot be read")
         return found
     _guarded(found, "inputs", lambda: _check_inputs(job, found, progress))
-    _check_published(found, digests)
+    _check_published(found, digests, {h for row in job.scans for h in row["hashes"].values()})
     why = unlike(job)
     if why:
         found.notes.append(f"numbers, run id and atlas were not computed again: {why}")
@@ -198,12 +200,17 @@ def _check_inputs(job: Job, found: Verdict, progress: Progress) -> None:
         )
 
 
-def _check_published(found: Verdict, digests: Mapping[str, str]) -> None:
-    """Every published file is one of the store: a list that was made anew does not hide another."""
+def _check_published(found: Verdict, digests: Mapping[str, str], inputs: Collection[str]) -> None:
+    """Every published file is one of the store: a list that was made anew does not hide another.
+
+    Brain masks are the manifest's own; what describes a BIDS dataset is written, not linked.
+    """
     stored = {digest for name, digest in digests.items() if name.startswith("store/")}
     published = (name for name in digests if name.startswith(PUBLISHED))
     for name in published:
-        if not name.endswith(DESCRIPTION) and digests[name] and digests[name] not in stored:
+        described = name.startswith(DATASETS) and name.endswith(DESCRIBING)
+        known = inputs if MASK in name else stored
+        if not described and digests[name] and digests[name] not in known:
             found.differences.append(f"{name}: expected a file of the store, found another")
 
 

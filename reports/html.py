@@ -67,6 +67,12 @@ class Html:
         page.write_text(render(run, gallery, sections, curves, placed), "utf-8", newline="\n")
         return [page, *written]
 
+    def brief(self, run: Finished) -> Sequence[Sequence[tuple[str, str]]]:
+        """Return the verdict's table as rows of (words, tone), the head first: for notebooks."""
+        from harmobench.reports.verdicts.brief import brief
+
+        return brief(run)
+
 
 def _draw(plot: Plot, folder: Path) -> tuple[Placed, list[Path]]:
     from harmobench.reports import style

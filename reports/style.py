@@ -29,6 +29,7 @@ LABELS = {
     "ravel-cv": "RAVEL-CV",
     "calamiti": "CALAMITI",
     "mispel": "MISPEL",
+    "combat": "ComBat",
     "gm": "GM",
     "wm": "WM",
     "csf": "CSF",

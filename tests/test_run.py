@@ -25,7 +25,8 @@ from harmobench.results import SCORE_COLUMNS, read_table
 from harmobench.samecode import refuse_other_code
 from harmobench.store import Store, read_json, write_json
 from harmobench.task import Task
-from harmobench.tasks import KINDS, Work
+from harmobench.tasks import KINDS
+from harmobench.work import Work
 
 COMMAND = [sys.executable, "-m", "harmobench.cli"]
 COMMON = ["--methods", "raw,whitestripe,ravel-cv", "--metrics", "ssim,auroc,volume,dice", "--quiet"]
@@ -326,6 +327,8 @@ def test_files_of_earlier_settings_go_and_others_stay(
     status, text = _run(capsys, "run", "--cohort", str(cohort_csv), "--out", str(out), *options)
     assert status == 0, text
     assert sorted(path.name for path in (out / "harmonized").iterdir()) == [
+        ".bidsignore",
+        "README.md",
         "dataset_description.json",
         "raw",
     ]

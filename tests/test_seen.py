@@ -13,7 +13,8 @@ import pytest
 from harmobench.cohort import Scan
 from harmobench.job import Job
 from harmobench.parts import Part
-from harmobench.tasks import States, scanners_of, showing
+from harmobench.tasks import States
+from harmobench.work import scanners_of, showing
 
 
 @dataclass(frozen=True)

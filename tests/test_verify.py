@@ -130,7 +130,7 @@ FILES = (
     "harmonized/dataset_description.json",
     "harmonized/*/*/*/anat/*.nii.gz",
     "harmonized/*/*/*/anat/*.json",
-    "segmentations/*/*/*/*/*.nii.gz",
+    "segmentations/*/*/*/*/anat/*.nii.gz",
     "models/ravel-cv/fold-0/*.json",
     "models/ravel-cv/fold-0/*.safetensors",
     "store/*/*/image.nii.gz",

@@ -31,6 +31,8 @@ NOUNS = {
     "regions": ("map of regions", "maps of regions"),
     "summary": ("summary", "summaries"),
     "merge": ("merge", "merges"),
+    "calibrate": ("fit on measures", "fits on measures"),
+    "rescore": ("change of measures", "changes of measures"),
 }  # others: the kind's name with an s
 SHOWN = 8  # groups of tasks that are named
 NAMED = 3  # names in a list

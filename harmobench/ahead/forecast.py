@@ -27,7 +27,8 @@ from harmobench.task import Task
 
 SAME = ("picture", "mosaic")  # kinds that take as long for every method
 SAMPLES = 20  # finished tasks of a sort that are looked at, evenly over the plan
-STEADY = ("fit", "piece", "merge")  # kinds whose results are as large whatever they look at
+# kinds whose results are as large whatever they look at
+STEADY = ("fit", "piece", "merge", "calibrate", "rescore")
 GROWING = ("merge", "mosaic", "everyone")  # kinds whose guesses are for each scan
 FILLING = 1.1  # fills a float's digits as harmonizing does: whole numbers compress too well
 # Seconds and bytes of a task for each million voxels of the grid, on one core of a server.
@@ -43,6 +44,8 @@ GUESSES: Mapping[Group | str, tuple[float, float]] = {
     "mosaic": (0.1, 2e4),
     "image": (0.25, 0.0),  # its bytes are measured on the cohort's own RAW
     "score": (0.4, 9e3),
+    "calibrate": (0.1, 1e4),
+    "rescore": (0.05, 4e3),
     ("segment", "hmrf"): (0.5, 4.5e5),
     ("measure", "atlas-roi"): (0.3, 9e3),
 }

@@ -164,7 +164,11 @@ def final_job(request: Request) -> Job:
 
 
 def _asked_part(job: Job, method: str) -> Part:
-    known = {part.name: part for part in job.methods if part.name != "raw" and not part.images}
+    known = {
+        part.name: part
+        for part in job.methods
+        if part.name != "raw" and not part.images and part.changes == "images"
+    }
     if method in known:
         part = known[method]
         if part.needs["sees"] != "scan":
@@ -176,6 +180,8 @@ def _asked_part(job: Job, method: str) -> Part:
     why = nearest(method, known)
     if method == "raw":
         why = ", which leaves images as they are"
+    elif any(part.name == method and part.changes == "measures" for part in job.methods):
+        why = ", which changes measures and no image"
     elif any(part.name == method for part in job.methods):
         why = ", whose images were made elsewhere (--precomputed): harmonize new ones there"
     elif method in plugins("methods"):

@@ -31,6 +31,8 @@ WORDS = {
     "summary": "summarizing",
     "merge": "merging",
     "score": "scoring",
+    "calibrate": "learning from measures",
+    "rescore": "changing measures",
     "picture": "pictures",
     "mosaic": "mosaics",
 }

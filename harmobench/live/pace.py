@@ -10,7 +10,7 @@ from harmobench.task import Task
 
 Group = tuple[str, str]
 NAMES = {"segment": "tool", "measure": "tool", "summary": "metric", "merge": "metric"}
-NAMES |= {"score": "metric"}
+NAMES |= {"score": "metric", "calibrate": "metric", "rescore": "metric"}
 RECENT = 20  # tasks of a group whose mean is taken: the first also load libraries
 ENOUGH = 5  # tasks that must have ended before anything is said
 SHORT = (
@@ -20,6 +20,8 @@ SHORT = (
     "merge",
     "picture",
     "mosaic",
+    "calibrate",
+    "rescore",
 )  # kinds that may be unseen: they take no time
 ALIKE = ("image", "summary", "score")  # kinds whose groups take about as long as each other
 MINUTE, HOUR, DAY = 60, 3600, 86400

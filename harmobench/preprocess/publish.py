@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-import harmobench
 from harmobench.atlas import Atlas
-from harmobench.cohort import bids_labels, derivatives_description
+from harmobench.bids.describe import Dataset, describe, sources_of, write_people
+from harmobench.bids.publish import space_label
+from harmobench.cohort import bids_labels
 from harmobench.manifest import is_file_column
 from harmobench.preprocess.request import MANIFEST, Native, Request
 from harmobench.preprocess.steps import QUALITY, Measured
@@ -23,6 +23,15 @@ from harmobench.provenance import environment
 from harmobench.store import Store, link, read_json, write_json, write_text
 from harmobench.task import Task
 
+WHAT = "T1 images registered, bias-corrected, masked and scaled"
+README = """RAW, written by harmobench: `matched.csv` lists the images for `harmobench run`, and
+`quality.html` shows how well each was registered. The session is the scanner;
+`sub-*/sub-*_sessions.tsv` has its name in full. Transforms (`*_xfm`) are displacement fields in mm
+in RAS axes; BIDS does not name them yet."""
+IGNORED = (
+    *("*_xfm.nii.gz", "/atlas", "/store", "/running", "/logs", "/.lock"),
+    *("matched.csv", "quality.csv", "quality.html", "failures.csv"),
+)
 FAR = 3.0  # robust SDs from the median: what is further stands out
 # Which way each number is bad, and the smallest distance from the median worth a look.
 WATCHED = {
@@ -77,24 +86,30 @@ def publish(
     for old in folder.glob("sub-*"):  # links into the store, of an earlier manifest
         shutil.rmtree(old)
     store = Store(folder / "store")
-    space = re.sub(r"[^A-Za-z0-9]", "", atlas.name) or "atlas"
+    space = space_label(atlas.name)
     mask = folder / f"tpl-{space}" / f"tpl-{space}_desc-brain_mask.nii.gz"
     link(atlas.mask, mask)
+    about = {"Description": f"Brain of the atlas {atlas.name}", "Type": "Brain"}
+    write_json(mask.with_name(mask.name.replace(".nii.gz", ".json")), about)
     done = [(n, key) for n, key in zip(scans, tasks, strict=True) if store.has(key)]
     measured = [Measured(**read_json(store.path(key) / "quality.json")) for _, key in done]
     flags = outliers(measured)
     subjects = bids_labels(native.scan.subject for native in scans)
     scanners = bids_labels(native.scan.scanner for native in scans)
     rows, lines = [], []
+    natives = [native.scan.image for native, _ in done]
+    sources, links = sources_of(natives, folder, request.source.parent)
     for (native, key), found, odd in zip(done, measured, flags, strict=True):
         scan = native.scan
         names = f"sub-{subjects[scan.subject]}", f"ses-{scanners[scan.scanner]}"
         paths = _link(folder, store.path(key), names, space)
-        _describe(paths["image"], request, native, atlas)
+        made_of = [sources[scan.image], f"bids::{mask.relative_to(folder)}"]
+        _describe(paths["image"], request, native, made_of)
         rows.append(Row(scan.subject, scan.scanner, paths["image"], found, odd))
         lines.append(_line(native, {**paths, "mask": mask}, folder))
     bad = [(tasks[key].label.partition(" ")[2], reason) for key, reason in failed.items()]
-    write_json(folder / "dataset_description.json", _description(request, atlas))
+    describe(_dataset(request, atlas, folder, links))
+    write_people(folder, [native.scan for native, _ in done], subjects, scanners)
     write_text(folder / MANIFEST, _csv(lines))
     write_text(folder / "quality.csv", _csv([_numbers(row) for row in rows]))
     write_text(folder / "failures.csv", _csv([{"scan": s, "reason": r} for s, r in bad]))
@@ -141,15 +156,15 @@ def _link(folder: Path, stored: Path, names: tuple[str, str], space: str) -> dic
     return {role: anat / name for role, (_, name) in files.items()}
 
 
-def _describe(image: Path, request: Request, native: Native, atlas: Atlas) -> None:
+def _describe(image: Path, request: Request, native: Native, sources: Sequence[str]) -> None:
     sidecar = image.with_name(image.name.removesuffix(".nii.gz") + ".json")
     write_json(
         sidecar,
         {
             "Description": "SyN to the atlas, N4, brain mask, divided by the mean within it",
             "SkullStripped": True,
-            "SpatialReference": atlas.space,
-            "Sources": [native.scan.image.name],
+            "SpatialReference": sources[-1],
+            "Sources": list(sources),
             "InputShowedSkull": native.skull,
             "Quality": {"Name": request.quality, **asdict(QUALITY[request.quality])},
         },
@@ -188,12 +203,10 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
-def _description(request: Request, atlas: Atlas) -> dict[str, Any]:
-    return {
-        **derivatives_description(
-            "T1 images registered, bias-corrected, masked and scaled", harmobench.__version__
-        ),
+def _dataset(request: Request, atlas: Atlas, folder: Path, links: Mapping[str, str]) -> Dataset:
+    more = {
         "Atlas": {"Name": atlas.name, "Space": atlas.space, "Reference": atlas.reference},
         "Quality": request.quality,
         "Environment": environment(),
     }
+    return Dataset(folder, WHAT, README, links, more, IGNORED)

@@ -150,7 +150,11 @@ def _cells(block: Block) -> dict[str, set[Names]]:
 def _spread(block: Block) -> Iterator[Block]:
     """Yield the SD (n-1) of a metric's scores over a subject's scanners as a block of its own."""
     name = SPREADS.get(block.labels["metric"])
-    if name is None or not block.values:
+    if name is None:
+        return
+    if not block.values:
+        labels = {**block.labels, "metric": name}
+        yield Block(labels, block.units, block.level, {}, block.status, block.reason)
         return
     by_subject: dict[str, list[float]] = {}
     for row in block.values.values():

@@ -75,8 +75,10 @@ class Gallery:
 
     @property
     def asked(self) -> list[str]:
-        """Methods that are no control, with pictures or not."""
-        return compared(self.run.design.methods)
+        """Methods of images that are no control, with pictures or not."""
+        known = self.run.settings["methods"]
+        names = compared(self.run.design.methods)
+        return [name for name in names if known.get(name, {}).get("changes") != "measures"]
 
     @cached_property
     def controls(self) -> list[str]:

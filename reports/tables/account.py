@@ -87,9 +87,10 @@ def _yes(value: object, known: bool) -> str:
 
 
 def _taken(costs: pd.DataFrame, method: str) -> list[Cell]:
-    own = costs[(costs["method"] == method) & (costs["tool"] == "")]
+    of_measures = costs["task"] == "calibrate"  # a fit for each tool
+    own = costs[(costs["method"] == method) & ((costs["tool"] == "") | of_measures)]
     kinds = own["task"].str.split(r"[^a-z]", n=1, regex=True).str[0]
-    fits = own[kinds.isin(("fit", "piece"))]
+    fits = own[kinds.isin(("fit", "piece", "calibrate"))]
     images = own[kinds.isin(("image", "transform", "harmonize"))]
     parameters = int(own["parameters"].max()) if len(own) else -1
     devices = ", ".join(sorted(set(own["device"]) - {""}))

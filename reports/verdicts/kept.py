@@ -50,7 +50,10 @@ def _cell(
         return left
     if aggregate == "cohen_d_change":
         return _change(run, lookup, case, method)
-    return ratio(lookup.number(case.metric, aggregate, place(case), method))
+    number = lookup.number(case.metric, aggregate, place(case), method)
+    if number is None:
+        return Outcome(lookup.status(case.metric, place(case), method))
+    return ratio(number)
 
 
 def effect(run: Finished, found: Comparisons, lookup: Lookup, case: Case, method: str) -> Outcome:

@@ -1,0 +1,33 @@
+"""What is installed, by name."""
+
+from __future__ import annotations
+
+from harmobench.api.shown import Names
+from harmobench.errors import PluginError
+from harmobench.registry import plugins
+
+
+def list_methods() -> Names:
+    """Return every installed method, and what it is.
+
+    >>> list_methods()["raw"]
+    'The images as they are: the baseline.'
+    """
+    return about("methods", "measure_methods")
+
+
+def list_metrics() -> Names:
+    """Return every installed metric, and what it measures."""
+    return about("metrics")
+
+
+def about(*kinds: str) -> Names:
+    """Return the first line of the documentation of each plugin of these kinds."""
+    found = Names()
+    for kind in kinds:
+        for name, plugin in plugins(kind).items():
+            try:
+                found[name] = (plugin.load().__doc__ or "").strip().partition("\n")[0]
+            except PluginError as error:
+                found[name] = f"broken: {error}"
+    return found
