@@ -10,8 +10,6 @@ What stands in `__all__` is imported when it is first used. Its types are in `__
 """
 
 import importlib
-import sys
-from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
@@ -24,6 +22,7 @@ _PLACES = {
     "list_metrics": "harmobench.api.installed",
     "open_run": "harmobench.api.runs",
     "read_cohort": "harmobench.api.cohorts",
+    "run": "harmobench.api.running",
     "simulate": "harmobench.api.cohorts",
 }
 __all__ = [
@@ -51,27 +50,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """The package, in which `run` is the module `harmobench.run` and can be called, too.
-
-    Python sets the attribute to the module whenever somebody imports it, so that a function of this
-    name would not stay.
-    """
-
-    @property
-    def run(self) -> Any:
-        """Run every method on a matched cohort: `harmobench.api.running.run`."""
-        module = importlib.import_module("harmobench." + "run")
-        if not callable(module):
-            called = importlib.import_module("harmobench." + "api.running")
-            called.make_callable(module)
-        return module
-
-    @run.setter
-    def run(self, module: ModuleType) -> None:
-        """Take no notice: the module is found where Python keeps all of them."""
-
-
-sys.modules[__name__].__class__ = _Package

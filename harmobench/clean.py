@@ -22,13 +22,13 @@ from harmobench.crate import write_crate
 from harmobench.damage import naming_damage
 from harmobench.errors import HarmobenchError
 from harmobench.finish import finished, require_run
+from harmobench.folder import locked
 from harmobench.job import job_from
 from harmobench.links import refuse_links
 from harmobench.plan import Plan
 from harmobench.recompute import plan_again
 from harmobench.removed import KINDS, write_removed
 from harmobench.removed import NAME as REMOVED
-from harmobench.run import locked
 from harmobench.store import Store, read_json
 from harmobench.verify import at_work
 

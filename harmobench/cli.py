@@ -210,7 +210,7 @@ def _foretell(options: Any, quiet: bool) -> int:
 
 
 def _run(options: Any, quiet: bool, announce: bool = False) -> int:
-    from harmobench.run import run as run_all
+    from harmobench.benchmark import run as run_all
 
     command = shlex.join(["harmobench", *sys.argv[1:]])
     with interruptible("the same command goes on where this one stopped"), watching(quiet) as w:
@@ -284,8 +284,8 @@ def simulate(
     quiet: Quietly = False,
 ) -> None:
     """Write a travelling-subjects phantom with known truth; its manifest is OUT/matched.csv."""
+    from harmobench.folder import refuse_system_errors
     from harmobench.phantom import simulate as phantom
-    from harmobench.run import refuse_system_errors
 
     with (
         interruptible(f"delete {out} and start again"),
@@ -444,7 +444,7 @@ def report(
     quiet: Quietly = False,
 ) -> None:
     """Write the report and the tables of a finished run again, from its folder alone."""
-    from harmobench.run import report as rebuild
+    from harmobench.benchmark import report as rebuild
 
     with interruptible("the report that was there is unchanged"), watching(quiet) as watcher:
         page = rebuild(folder, watcher.step)

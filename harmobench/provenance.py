@@ -42,6 +42,7 @@ NOT_COMPUTING = (
     "damage.py",
     "doing.py",
     "facts.py",
+    "folder.py",
     "guard.py",
     "links.py",
     "live",
@@ -60,6 +61,7 @@ NOT_COMPUTING = (
     "staging.py",
     "testing",
     "verify.py",
+    "watcher.py",
     "versions.py",
 )
 ROOT = Path(__file__).parent

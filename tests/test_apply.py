@@ -520,7 +520,7 @@ def test_image_that_fails_is_one_message(run: SimpleNamespace, tmp_path: Path, c
 
 
 def test_run_that_is_at_work_is_left_alone(copy: Path, new: Path, tmp_path: Path, cli: Cli) -> None:
-    from harmobench.run import locked
+    from harmobench.folder import locked
 
     with locked(copy):
         status, _, err = cli(copy, "ravel-cv", new, tmp_path / "out.nii.gz", *GE)

@@ -16,7 +16,7 @@ ROOMS = ("methods", "metrics", "reports")
 # Each may be reached from those after it, never the other way, on whatever path.
 ORDER = (
     "errors", "imaging", "cohort", "atlas", "interface", "base", "registry", "parts", "job",
-    "plan", "tasks", "runner", "run", "cli",
+    "plan", "tasks", "runner", "benchmark", "cli",
 )  # fmt: skip
 HEAVY = {
     "torch", "ants", "pandas", "matplotlib", "skimage", "sklearn", "statsmodels", "pingouin",

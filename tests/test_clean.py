@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from harmobench import checksums
 from harmobench.atlas import builtin_atlas
+from harmobench.benchmark import report, run
 from harmobench.clean import clean, freed_by
 from harmobench.cli import main
 from harmobench.cohort import no_progress
@@ -22,7 +23,6 @@ from harmobench.errors import HarmobenchError
 from harmobench.job import Options
 from harmobench.live.show import Quiet
 from harmobench.removed import NAME as REMOVED
-from harmobench.run import report, run
 from harmobench.verify import verify
 
 OLD = "0" * 40

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from harmobench import parts
 from harmobench.base import MeasureMethod
+from harmobench.benchmark import run
 from harmobench.errors import MethodError, PluginError, SettingsError
 from harmobench.interface import Needs, Reference
 from harmobench.job import Options
 from harmobench.methods.combat import Combat
 from harmobench.registry import Plugin
-from harmobench.run import run
 
 SCANNERS = ("GE", "Philips", "SiemensT")
 STRUCTURES = ("csf", "gm", "wm")

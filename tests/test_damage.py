@@ -14,12 +14,13 @@ import compared_runs as made
 import pytest
 
 from harmobench import checksums
-from harmobench import run as running
+from harmobench.benchmark import report
 from harmobench.cli import main
 from harmobench.cohort import no_progress
 from harmobench.damage import changed, naming_damage
 from harmobench.errors import HarmobenchError, PluginError
 from harmobench.finish import finished
+from harmobench.folder import locked
 from harmobench.parts import Part
 from harmobench.staging import aside, put_in_place
 from harmobench.store import write_json
@@ -172,9 +173,9 @@ def test_a_report_that_is_stopped_leaves_the_old_one(
         (run.folder / "report.html").write_text("half", "utf-8")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(running, "write_reports", stopped)
+    monkeypatch.setattr("harmobench.benchmark.write_reports", stopped)
     with pytest.raises(KeyboardInterrupt):
-        running.report(run, no_progress)
+        report(run, no_progress)
     assert (run / "report.html").read_text("utf-8") == "old"
     assert not (run / checksums.PARTIAL).exists()
 
@@ -195,7 +196,7 @@ def test_a_run_that_may_only_be_read_gets_no_report(
     def refused(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("harmobench.run.os.open", refused)
+    monkeypatch.setattr("harmobench.folder.os.open", refused)
     code, _, err = cli("report", run)
     assert code == 2
     assert "expected a run folder that can be written" in err
@@ -235,7 +236,7 @@ def test_tables_of_other_settings_are_never_taken_for_a_runs_own(
 
 
 def test_two_reports_at_once_are_refused(run: Path, cli: Cli) -> None:
-    with running.locked(run):
+    with locked(run):
         code, _, err = cli("report", run)
     assert code == 2
     assert "is at work in" in err

@@ -366,23 +366,6 @@ def test_the_signature_has_every_option_of_the_command_line() -> None:
     assert set(Options.__dataclass_fields__) <= options
 
 
-def test_run_is_a_function_and_a_module_whoever_imports_it_first() -> None:
-    code = """
-import sys
-{first}
-import harmobench as hb
-assert callable(hb.run)
-from harmobench.run import Result
-assert callable(hb.run) and hb.run.Result is Result
-assert sys.modules["harmobench.run"] is hb.run
-from harmobench import run
-assert run is hb.run and "matched cohort" in run.__doc__
-"""
-    for first in ("", "import harmobench.run"):
-        done = _process("-c", code.format(first=first), folder=Path.cwd())
-        assert done.returncode == 0, done.stderr
-
-
 def test_the_stub_says_what_the_package_offers() -> None:
     stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
     named = {alias.asname for n in stub.body if isinstance(n, ast.ImportFrom) for alias in n.names}

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from harmobench.atlas import builtin_atlas
+from harmobench.benchmark import run
 from harmobench.choose import names_of, parse_sets
 from harmobench.cohort import no_progress, place_of
 from harmobench.errors import AtlasError, HarmobenchError, ManifestError, PluginError, SettingsError
@@ -23,7 +24,6 @@ from harmobench.job import Job, Options
 from harmobench.live.show import Quiet
 from harmobench.manifest import read_cohort
 from harmobench.resolve import resolve
-from harmobench.run import run
 from harmobench.store import hash_file
 
 TRAINED = """

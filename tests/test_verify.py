@@ -426,7 +426,7 @@ def test_what_is_no_finished_run_is_refused(
 
 def test_a_run_at_work_is_refused(run: Path) -> None:
     from harmobench.errors import HarmobenchError
-    from harmobench.run import locked
+    from harmobench.folder import locked
 
     with locked(run), pytest.raises(HarmobenchError, match="a run is at work in"):
         _verify(run)

@@ -12,10 +12,10 @@ from harmobench.cluster import refuse_site
 from harmobench.cluster.sites import Local, Site
 from harmobench.cluster.where import read_where
 from harmobench.cohort import Progress
+from harmobench.folder import refuse_foreign_folder, refuse_system_errors
 from harmobench.job import Job, Options
 from harmobench.plan import Plan, make_plan
 from harmobench.resolve import resolve
-from harmobench.run import refuse_foreign_folder, refuse_system_errors
 from harmobench.store import Store
 
 

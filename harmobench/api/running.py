@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from harmobench.api.cohorts import manifest_of
@@ -108,7 +106,7 @@ def run(
 
 
 def _run(options: Any, quiet: bool) -> Path:
-    from harmobench.run import run as run_all
+    from harmobench.benchmark import run as run_all
 
     with watcher_here(quiet) as watcher, main_unseen():
         return run_all(options, command_of(options), watcher).folder
@@ -129,16 +127,3 @@ def main_unseen() -> Iterator[None]:
         yield
     finally:
         vars(main).update(hidden)
-
-
-class _Module(ModuleType):
-    """The module `harmobench.run`, called as `harmobench.run(cohort, ...)`."""
-
-    __call__ = staticmethod(run)
-
-
-def make_callable(module: ModuleType) -> None:
-    """Let a module be called as `run` is, and be documented so."""
-    module.__class__ = _Module
-    module.__doc__ = run.__doc__
-    vars(module)["__signature__"] = inspect.signature(run)

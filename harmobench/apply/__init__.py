@@ -10,7 +10,8 @@ from harmobench.apply.checks import check_scan, read_scans
 from harmobench.apply.request import Request, check_request, final_job
 from harmobench.apply.scans import harmonize
 from harmobench.cluster.where import read_where
-from harmobench.run import Watcher, locked, refuse_system_errors
+from harmobench.folder import locked, refuse_system_errors
+from harmobench.watcher import Watcher
 
 __all__ = ["Applied", "Request", "apply"]
 

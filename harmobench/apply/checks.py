@@ -16,8 +16,8 @@ from harmobench.imaging.volume import BoolArray, FloatArray, read_grid, read_vox
 from harmobench.job import Job
 from harmobench.links import refuse_linked
 from harmobench.manifest import read_cohort
-from harmobench.run import Watcher
 from harmobench.soundness import scan_faults
+from harmobench.watcher import Watcher
 
 Scans = dict[Scan, Path]  # each with the image to write
 

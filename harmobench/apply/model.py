@@ -26,11 +26,11 @@ from harmobench.imaging.volume import read_voxels, without_spikes
 from harmobench.job import Job
 from harmobench.place import atlas_digest
 from harmobench.plan import Plan, plan_final
-from harmobench.run import Watcher
 from harmobench.runner import DAY, run_all
 from harmobench.store import Store, hash_file, link_folder, read_json, write_json
 from harmobench.task import Task
 from harmobench.tasks import do
+from harmobench.watcher import Watcher
 from harmobench.worker import Outcome, execute
 
 

@@ -22,14 +22,15 @@ from harmobench.apply.model import Final, finish
 from harmobench.apply.request import Request
 from harmobench.cohort import Scan
 from harmobench.errors import HarmobenchError
+from harmobench.folder import make_folder
 from harmobench.imaging.volume import read_grid, read_voxels, write_image
 from harmobench.job import Job
 from harmobench.parts import Part
 from harmobench.place import hashed
 from harmobench.plan import NEEDS_TISSUE, TISSUE_SEGMENTER, Plan
-from harmobench.run import Watcher, make_folder
 from harmobench.store import Store, link_folder, merkle, write_json, write_text
 from harmobench.task import Task
+from harmobench.watcher import Watcher
 from harmobench.worker import Outcome
 
 

@@ -67,8 +67,8 @@ def from_bids(
     from harmobench.bids.cohort import from_bids as read
     from harmobench.bids.manifest import manifest_text, write_manifest
     from harmobench.errors import SettingsError
+    from harmobench.folder import refuse_system_errors
     from harmobench.plain import plain
-    from harmobench.run import refuse_system_errors
 
     if session_column:
         if scanner_from not in ("auto", f"sessions-tsv:{session_column}"):

@@ -26,7 +26,7 @@ from harmobench.bids.manifest import manifest_text
 from harmobench.bids.reading import read_object, read_table
 from harmobench.cli_look import tell
 from harmobench.errors import HarmobenchError, SettingsError
-from harmobench.run import make_folder, refuse_foreign_folder, refuse_system_errors
+from harmobench.folder import make_folder, refuse_foreign_folder, refuse_system_errors
 from harmobench.store import link, write_json, write_text
 
 DONE, FAILED = 0, 1

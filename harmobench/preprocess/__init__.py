@@ -12,6 +12,7 @@ from harmobench.cluster import announce, connect
 from harmobench.cluster.sites import at_most
 from harmobench.cluster.where import read_where
 from harmobench.errors import AtlasError
+from harmobench.folder import locked, make_folder, refuse_system_errors
 from harmobench.imaging.registration import shear_fault
 from harmobench.place import atlas_digest, read_atlas_source
 from harmobench.plan import Plan
@@ -24,10 +25,10 @@ from harmobench.preprocess.request import (
     read_scans,
 )
 from harmobench.preprocess.steps import do, make_tasks
-from harmobench.run import Watcher, locked, make_folder, refuse_system_errors
 from harmobench.runner import run_all
 from harmobench.store import Store
 from harmobench.task import Task
+from harmobench.watcher import Watcher
 
 __all__ = ["Preprocessed", "Request", "preprocess"]
 

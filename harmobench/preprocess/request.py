@@ -14,10 +14,10 @@ from harmobench.cluster import JOB_LOGS
 from harmobench.cluster.where import Where, read_where
 from harmobench.cohort import Progress, Scan
 from harmobench.errors import ManifestError, SettingsError
+from harmobench.folder import refuse_foreign_folder
 from harmobench.imaging.registration import shear_fault
 from harmobench.imaging.volume import BoolArray, FloatArray
 from harmobench.manifest import read_cohort
-from harmobench.run import refuse_foreign_folder
 
 QUALITIES = ("paper", "quick")
 SKULLS = ("auto", "on", "off")

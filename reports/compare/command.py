@@ -32,9 +32,9 @@ def compare(
     Runs of one cohort and with the same definitions become one benchmark: all methods are tested
     against each other. Other runs are refused, and --allow puts their tables one below the other.
     """
+    from harmobench.folder import refuse_system_errors
     from harmobench.plain import one_line
     from harmobench.reports.compare.writing import Request, make
-    from harmobench.run import refuse_system_errors
 
     request = Request(tuple(runs), out, names, allow)
     with interruptible("nothing was written"), watching(quiet) as watcher, refuse_system_errors():

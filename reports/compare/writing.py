@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import harmobench
 from harmobench.damage import naming_damage
 from harmobench.errors import SettingsError
+from harmobench.folder import make_folder
 from harmobench.interface import Finished, Progress
 from harmobench.reports.compare.differences import Difference, differences, refusal
 from harmobench.reports.compare.merge import merged
@@ -22,7 +23,6 @@ from harmobench.reports.html import Html
 from harmobench.reports.tables import Tables
 from harmobench.reports.tables.files import WRITERS
 from harmobench.results import write_table
-from harmobench.run import make_folder
 from harmobench.store import merkle, write_json, write_text
 
 if TYPE_CHECKING:

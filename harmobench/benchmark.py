@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any
 
 from harmobench import checksums, removed
 from harmobench.ahead.beforehand import beforehand, read_earlier
@@ -20,7 +16,7 @@ from harmobench.cluster.where import read_where
 from harmobench.cohort import Progress
 from harmobench.crate import write_crate
 from harmobench.damage import naming_damage
-from harmobench.errors import SettingsError, StoppedError
+from harmobench.errors import StoppedError
 from harmobench.finish import (
     Run,
     finished,
@@ -30,9 +26,15 @@ from harmobench.finish import (
     write_results,
     write_shown,
 )
+from harmobench.folder import (
+    locked,
+    make_folder,
+    refuse_busy,
+    refuse_foreign_folder,
+    refuse_system_errors,
+)
 from harmobench.guard import seconds_of
 from harmobench.job import Job, Options
-from harmobench.links import refuse_links
 from harmobench.plan import Plan, make_plan
 from harmobench.resolve import resolve
 from harmobench.runner import LOST, run_tasks
@@ -40,26 +42,8 @@ from harmobench.staging import aside, put_in_place, remember, take_away
 from harmobench.store import Store, write_json, write_text
 from harmobench.task import Task
 from harmobench.tasks import do
+from harmobench.watcher import Watcher
 from harmobench.worker import Outcome
-
-
-class Watcher(Protocol):
-    """Whoever shows a person how far the run is."""
-
-    def step(self, done: int, total: int, what: str) -> None:
-        """Show progress of what is done in this process."""
-
-    def say(self, text: str) -> None:
-        """Show one line."""
-
-    def must(self, text: str) -> None:
-        """Show one line that must be read, whatever else is not shown."""
-
-    def start(self, plan: Plan, finished: Collection[str], folder: Path) -> None:
-        """Show a plan of a run folder; some of its tasks, by key, are finished already."""
-
-    def task(self, task: Task, outcome: Outcome) -> None:
-        """Show that a task ended."""
 
 
 @dataclass(frozen=True)
@@ -222,112 +206,6 @@ def _execute(
 
 def _named(task: Task, reason: str) -> str:
     return f"{task.label}: {reason}"
-
-
-def refuse_foreign_folder(out: Path, *marks: str) -> None:
-    """Refuse a folder to write into that holds other files than an earlier call's.
-
-    Parameters
-    ----------
-    out
-        The folder, there or not.
-    marks
-        Names of which an earlier call left at least one.
-
-    Raises
-    ------
-    SettingsError
-        It holds other files, is a file, or cannot be made.
-    """
-    if out.exists() and not out.is_dir():
-        raise SettingsError(f"--out: expected a folder, found a file at {out}")
-    others = [p for p in out.iterdir() if p.name != ".lock"] if out.is_dir() else []
-    if others and not any((out / mark).exists() for mark in marks):
-        raise SettingsError(
-            f"--out: expected a new or empty folder or one of an earlier run, found other files "
-            f"in {out}: name another folder"
-        )
-    parent = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise SettingsError(
-            f"--out: expected a place where a folder can be made, found {parent}: name another"
-        )
-
-
-def refuse_busy(out: Path) -> None:
-    """Refuse a folder that another process holds, before hours are spent on checking a cohort.
-
-    Raises
-    ------
-    SettingsError
-        Another process holds it.
-    """
-    if (out / ".lock").is_file():
-        with locked(out):
-            pass
-
-
-@contextmanager
-def refuse_system_errors() -> Iterator[None]:
-    """Turn what the system refuses (a name too long, a folder without access) into a refusal."""
-    try:
-        yield
-    except (OSError, UnicodeError) as error:
-        raise SettingsError(f"the system refused: {error}") from error
-
-
-def make_folder(path: Path, option: str) -> None:
-    """Make a folder and those above it.
-
-    Raises
-    ------
-    SettingsError
-        It cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(
-            f"{option}: expected a place where a folder can be made, found {path}: {error.strerror}"
-        ) from error
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a run folder alone: only one process at a time writes into it.
-
-    Raises
-    ------
-    SettingsError
-        Another process holds it, or links in it lead elsewhere.
-    """
-    refuse_links(folder)
-    with _lock_file(folder) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            raise SettingsError(
-                f"another run is at work in {folder} ({lock.read().strip() or 'unknown'}): "
-                "wait for it, or use another run folder"
-            ) from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {os.uname().nodename}\n")
-        lock.flush()
-        yield
-
-
-def _lock_file(folder: Path) -> TextIO:
-    path = folder / ".lock"
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        if path.exists() and not path.is_file():
-            raise OSError(errno.EINVAL, f"{path.name} is no file")
-        return os.fdopen(os.open(path, flags, 0o666), "a+", encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise SettingsError(
-            f"expected a run folder that can be written, found {folder}: {error.strerror}"
-        ) from error
 
 
 def _manifest(job: Job) -> str:
