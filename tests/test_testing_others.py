@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from harmobench.errors import PluginError, SettingsError
-from harmobench.testing import BrokenRulesError, check_segmenter, verdicts
+from harmobench.testing import (
+    BrokenRulesError,
+    check_measure_harmonizer,
+    check_segmenter,
+    verdicts,
+)
 from harmobench.testing.act_metric import declared_faults
 from harmobench.testing.checks import check, find_plugin, plugin_of
 from harmobench.testing.morphometry import measure_faults
@@ -21,6 +26,12 @@ METRICS = {
     "LastCounts": "state-order",
     "StoresObjects": "state",
     "Shifted": "best-of-identical",
+}
+MEASURES = {
+    "DropsARow": "values",
+    "DividesByZero": "values",
+    "Counts": "independent",
+    "ChangesTheTable": "keeps-inputs",
 }
 SEGMENTERS = {"ForgetsTheMask": "outside", "Percent": "probabilities"}
 
@@ -39,6 +50,15 @@ def test_a_broken_metric_is_caught_by_its_rule(name: str, rule: str) -> None:
 @pytest.mark.parametrize(("name", "rule"), SEGMENTERS.items())
 def test_a_broken_segmenter_is_caught_by_its_rule(name: str, rule: str) -> None:
     assert first_failure(f"others:{name}", "segmenters") == rule
+
+
+@pytest.mark.parametrize(("name", "rule"), MEASURES.items())
+def test_a_broken_method_of_measures_is_caught_by_its_rule(name: str, rule: str) -> None:
+    assert first_failure(f"measures:{name}", "measure_methods") == rule
+
+
+def test_a_method_of_measures_passes() -> None:
+    check_measure_harmonizer("broken_plugins.measures:Halves")
 
 
 def test_a_program_that_is_missing_is_no_broken_rule() -> None:

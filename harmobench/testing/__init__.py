@@ -25,7 +25,7 @@ class BrokenRulesError(AssertionError):
 
 
 def rules_of(kind: str) -> tuple[Rule, ...]:
-    """Return the rules for "methods", "metrics", "segmenters" or "morphometry", in order."""
+    """Return the rules for a kind, such as "methods" or "metrics", in order."""
     from harmobench.testing.rules import RULES
 
     return RULES[kind]
@@ -44,7 +44,7 @@ def verdicts(
     what
         Name of an installed plugin, "module:Class", or a class that other processes can import.
     kind
-        "methods", "metrics", "segmenters" or "morphometry".
+        "methods", "measure_methods", "metrics", "segmenters" or "morphometry".
     parameters
         Of the plugin, over those of its preset "quick".
     time_limit
@@ -74,6 +74,15 @@ def check_harmonizer(
         It breaks rules; all of them are named, with how to mend each.
     """
     _check(what, "methods", parameters, time_limit)
+
+
+def check_measure_harmonizer(
+    what: str | type,
+    parameters: Mapping[str, Any] | None = None,
+    time_limit: float = LIMIT,
+) -> None:
+    """Check a method of measures, as `check_harmonizer` does one of images."""
+    _check(what, "measure_methods", parameters, time_limit)
 
 
 def check_metric(

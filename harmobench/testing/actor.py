@@ -22,6 +22,7 @@ from harmobench.testing.watch import Watch
 
 ACTS = {
     "methods": "harmobench.testing.act_method",
+    "measure_methods": "harmobench.testing.act_measures",
     "metrics": "harmobench.testing.act_metric",
     "segmenters": "harmobench.testing.act_segmenter",
     "morphometry": "harmobench.testing.act_morphometry",

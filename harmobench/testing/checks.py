@@ -17,12 +17,14 @@ from harmobench.testing.stage import copy_stage
 
 JUDGES = {
     "methods": ("harmobench.testing.method", "method_verdicts"),
+    "measure_methods": ("harmobench.testing.measures", "measures_verdicts"),
     "metrics": ("harmobench.testing.metric", "metric_verdicts"),
     "segmenters": ("harmobench.testing.segmenter", "segmenter_verdicts"),
     "morphometry": ("harmobench.testing.morphometry", "morphometry_verdicts"),
 }
 SINGULAR = {
     "methods": "method",
+    "measure_methods": "method of measures",
     "metrics": "metric",
     "segmenters": "segmenter",
     "morphometry": "morphometry tool",

@@ -20,7 +20,9 @@ def check(
     name: Annotated[str, typer.Argument(metavar="NAME", help="An installed plugin.")],
     kind: Annotated[
         str,
-        typer.Option(help="methods, metrics, segmenters or morphometry, where names are alike."),
+        typer.Option(
+            help="If names are alike: methods, measure_methods, metrics, segmenters, morphometry."
+        ),
     ] = "",
     set: Annotated[
         list[str] | None, typer.Option("--set", help="PARAMETER=VALUE; may be repeated.")

@@ -213,6 +213,11 @@ MEASURES = Rule(
     "one finite value of at least 0 for each structure that structures() names, in its units",
     "let structures() and measure() name the same",
 )
+VALUES = Rule(
+    "values",
+    "transform returns the rows that it was given, in their order, with finite values",
+    "end transform by return table.assign(value=harmonized)",
+)
 
 _LAST = (KEEPS_INPUTS, NO_NETWORK, OWN_FOLDER, QUIET, SURVIVES, IN_TIME)
 IMAGE_RULES = (RETURNS, SHAPE, GRID, DTYPE, FINITE, MASK, CONTRAST)
@@ -232,8 +237,13 @@ MORPHOMETRY_RULES = (
     *(LOADS, QUICK_IMPORT, AVAILABLE, VERSION, RUNS, MEASURES, DETERMINISTIC, INDEPENDENT),
     *_LAST,
 )
+MEASURE_METHOD_RULES = (
+    *(LOADS, QUICK_IMPORT, RUNS, VALUES, NO_PICKLE, DETERMINISTIC, SAVE_LOAD, INDEPENDENT),
+    *(NO_NAMES, UNSEEN, TWO, SEVEN, *_LAST),
+)
 RULES: dict[str, tuple[Rule, ...]] = {
     "methods": METHOD_RULES,
+    "measure_methods": MEASURE_METHOD_RULES,
     "metrics": METRIC_RULES,
     "segmenters": SEGMENTER_RULES,
     "morphometry": MORPHOMETRY_RULES,
