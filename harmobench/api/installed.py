@@ -11,7 +11,7 @@ def list_methods() -> Names:
     """Return every installed method, and what it is.
 
     >>> list_methods()["raw"]
-    'The images as they are: the baseline.'
+    'Images as the cohort has them: registered, N4-corrected, masked, scaled by their mean.'
     """
     return about("methods", "measure_methods")
 
