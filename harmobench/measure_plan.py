@@ -50,16 +50,15 @@ def _plan_tool(planner: Any, part: Part, repeat: int, metric: Part, tool: Part |
     for gap in planner.gaps_of("raw", metric.name, name):  # what RAW has no score of
         where = {**gap.args, "method": part.name, "repeat": repeat}
         planner.gap(where, gap.status, gap.reason)
-    for subject, scans in planner.by_subject.items():
+    for subject in planner.by_subject:
         raw = planner.scored.get((metric.name, name, subject))
         if raw is None or raw in planner.broken:
             continue
-        args = planner.gap_args(part, repeat, metric, tool, scans[0])
-        key = _rescore(planner, part, repeat, (metric, name), raw, args)
-        if key in planner.broken:
-            for scan in planner.scans_scored[raw]:
-                where = planner.gap_args(part, repeat, metric, tool, scan)
-                planner.gap(where, "failed", planner.broken[key])
+        for scan in planner.scans_scored[raw]:
+            args = planner.gap_args(part, repeat, metric, tool, scan)
+            key = _rescore(planner, part, repeat, (metric, name), raw, args)
+            if key in planner.broken:
+                planner.gap(args, "failed", planner.broken[key])
 
 
 def _rescore(
@@ -78,16 +77,17 @@ def _rescore(
             ("calibrate", part.name, repeat, fold, what[0].name, what[1]),
             lambda: _calibrate(planner, part, repeat, fold, what),
         )
-    identity = [part.identity, what[0].identity, subject, _seen(planner, part, [subject])]
-    own = {name: value for name, value in args.items() if name != "scanner"}
-    return str(planner.add("rescore", needs, {**own, "fold": fold}, *identity))
+    scan = (subject, args["scanner"])
+    identity = [part.identity, what[0].identity, _seen(planner, part, [scan])]
+    return str(planner.add("rescore", needs, {**args, "fold": fold}, *identity))
 
 
 def _calibrate(planner: Any, part: Part, repeat: int, fold: int, what: tuple[Part, str]) -> str:
     metric, tool = what
     training = []
     needs = {"space": planner.space()}
-    for subject in planner.split(part, repeat, fold).training:
+    parts = planner.split(part, repeat, fold)
+    for subject in (*parts.training, *parts.validation):  # it has no use for others to validate on
         raw = planner.scored.get((metric.name, tool, subject))
         if raw is not None and raw not in planner.broken:  # else the others are all there is
             training.append(subject)
@@ -101,12 +101,12 @@ def _calibrate(planner: Any, part: Part, repeat: int, fold: int, what: tuple[Par
         "seed": planner.seed(part, repeat, fold),
         "training": training,
     }
-    identity = [part.identity, training, _seen(planner, part, training), args["seed"]]
+    scans = [scan for subject in training for scan in planner.by_subject[subject]]
+    identity = [part.identity, training, _seen(planner, part, scans), args["seed"]]
     identity += planner.circumstances(part)
     return str(planner.add("calibrate", needs, args, *identity))
 
 
-def _seen(planner: Any, part: Part, subjects: Sequence[str]) -> list[Any]:
-    """Return what a method sees of the manifest for these subjects."""
-    scans = [scan for subject in subjects for scan in planner.by_subject[subject]]
+def _seen(planner: Any, part: Part, scans: Sequence[tuple[str, str]]) -> list[Any]:
+    """Return what a method sees of the manifest for these scans."""
     return [[*scan, planner.labels(part, planner.rows[scan]["values"])] for scan in scans]

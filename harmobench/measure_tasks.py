@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harmobench.errors import PluginError
 from harmobench.interface import Row
-from harmobench.rows import checked_rows
+from harmobench.rows import checked_rows, value_faults
 from harmobench.store import read_json, write_json
 from harmobench.work import Work, declared_by, load_fitted
 
@@ -35,21 +35,18 @@ def calibrate(work: Work) -> None:
 
 
 def rescore(work: Work) -> None:
-    """Change the measures of one subject's scans, one scan at a time."""
+    """Change the measures of one scan."""
     part = work.job.part("methods", work.args["method"])
     metric = work.job.part("metrics", work.args["metric"]).build()
-    subject = work.args["subject"]
-    found = read_json(work.need("scores") / "rows.json")
+    subject, scanner = work.args["subject"], work.args["scanner"]
+    scores = read_json(work.need("scores") / "rows.json")
+    found = [row for row in scores if row["scanner"] == scanner]
     method = part.build() if part.individual else load_fitted(part, work.need("fit") / "model")
-    scans = _shown(work, subject)
-    rows = []
-    for scanner, scan in scans.items():
-        own = [row for row in found if row["scanner"] == scanner]
-        table = measured({subject: own}, {subject: {scanner: scan}})
-        values = _changed(method, table, part.name) if len(table) else {}
-        rows += [_row(row, values) for row in own]
-    checked = checked_rows(rows, metric, work.args["metric"], list(scans.values()))
-    write_json(work.folder / "rows.json", checked)
+    scan = _shown(work, subject)[scanner]
+    table = measured({subject: found}, {subject: {scanner: scan}})
+    values = _changed(method, table, part.name) if len(table) else {}
+    rows = [_row(row, values, metric.range, part.name) for row in found]
+    write_json(work.folder / "rows.json", checked_rows(rows, metric, work.args["metric"], [scan]))
 
 
 def measured(
@@ -102,11 +99,19 @@ def _changed(method: Any, table: pd.DataFrame, name: str) -> dict[str, float]:
     return dict(zip(out["structure"], map(float, out["value"]), strict=True))
 
 
-def _row(row: Mapping[str, Any], values: Mapping[str, float]) -> Row:
+def _row(
+    row: Mapping[str, Any], values: Mapping[str, float], limits: tuple[float, float], method: str
+) -> Row:
+    """Return a row with its changed value; one that is no such measure has none, and says why."""
     own = {name: v for name, v in row.items() if name in Row.__dataclass_fields__}
-    if row["status"] == "ok":
-        own["value"] = values[row["structure"]]
-    return Row(**own)
+    if row["status"] != "ok":
+        return Row(**own)
+    changed = Row(**{**own, "value": values[row["structure"]]})
+    fault = next(value_faults(changed, limits), "")
+    if fault:
+        reason = f"{method} gave {fault}"
+        return Row(**{**own, "value": None, "status": "undefined", "reason": reason})
+    return changed
 
 
 KINDS: dict[str, Callable[[Work], None]] = {"calibrate": calibrate, "rescore": rescore}

@@ -23,6 +23,7 @@ from harmobench.errors import SettingsError, nearest
 from harmobench.facts import facts_of
 from harmobench.job import Job, Options
 from harmobench.manifest import doubtful_columns, read_cohort
+from harmobench.measure_tasks import COLUMNS as MEASURE_COLUMNS
 from harmobench.measures import (
     choose_morphometry,
     refuse_shared,
@@ -94,7 +95,7 @@ def resolve(options: Options, command: str, progress: Progress) -> Job:
     notes += strangers(morphometry, places, methods, cohort)
     target = _target(options.target, methods, cohort, contrast)
     group = _group(options.group, cohort, notes)
-    covariates = _covariates(options.covariates, cohort)
+    covariates = _covariates(options.covariates, cohort, methods)
     elsewhere = precomputed(options.precomputed, cohort, methods)
     return Job(
         version=harmobench.__version__,
@@ -278,10 +279,17 @@ def _known_column(option: str, column: str, cohort: Cohort) -> None:
         )
 
 
-def _covariates(text: str | None, cohort: Cohort) -> tuple[str, ...]:
+def _covariates(text: str | None, cohort: Cohort, methods: Sequence[Part]) -> tuple[str, ...]:
     names = tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    of_measures = [part.name for part in methods if part.changes == "measures"]
     for name in names:
         _known_column("--covariates", name, cohort)
+        if name in MEASURE_COLUMNS and of_measures:
+            raise SettingsError(
+                f"--covariates: expected another name than '{name}', which is a column of the "
+                f"table that {', '.join(of_measures)} works on: name the manifest's column "
+                "otherwise"
+            )
         for scan in cohort.scans:
             try:
                 scan.covariate(name)

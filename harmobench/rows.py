@@ -43,7 +43,7 @@ def checked_rows(
     for row in found:
         for fault in chain(_form_faults(row), _place_faults(row, metric.level, scans)):
             raise MeasurementError(f"metric '{name}' broke its contract: {fault}")
-        for fault in _value_faults(row, metric.range):
+        for fault in value_faults(row, metric.range):
             raise MeasurementError(f"metric '{name}' gave {fault}")
     for fault in _table_faults(found):
         raise MeasurementError(f"metric '{name}' broke its contract: {fault}")
@@ -88,7 +88,8 @@ def _place_faults(row: Row, level: str, scans: Sequence[Scan]) -> Iterator[str]:
         yield f"expected a subject that it was given, found '{row.subject}' for {row.structure}"
 
 
-def _value_faults(row: Row, limits: tuple[float, float]) -> Iterator[str]:
+def value_faults(row: Row, limits: tuple[float, float]) -> Iterator[str]:
+    """Say what is wrong with a row's value, for a metric whose range is `limits`."""
     value = row.value
     if row.status != "ok":
         if value is not None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LEARNED = ("B_hat", "stand_mean", "var_pooled", "gamma_star", "delta_star")
 LEAST = 2  # training scans of each scanner: a variance needs two
+SITE = "SITE"  # what neuroHarmonize calls the scanner's column
+_LONG = ("subject", "scanner", "structure", "units", "value")
 
 
 @dataclass
@@ -57,16 +59,18 @@ class Combat(MeasureMethod):
         Raises
         ------
         MethodError
-            Fewer than two such scans of a scanner, fewer scans than the model has parameters,
-            covariates that tell scanners apart, or a measure that does not vary.
+            Fewer than two such scans of a scanner, fewer scans than the model has parameters, too
+            few people for the covariates, covariates that follow from each other or from the
+            scanner, or a measure that does not vary.
         """
         from neuroHarmonize import harmonizationLearn
 
         wide, covariates = _wide(table)
         _refuse_few(wide, covariates)
+        _refuse_few_people(wide, covariates)
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore", PendingDeprecationWarning)  # it uses numpy.matrix
-            model, _ = harmonizationLearn(wide.to_numpy(), covariates, eb=self.eb)
+            model, _ = harmonizationLearn(wide.to_numpy(), _named(covariates), eb=self.eb)
         learned = {name: np.asarray(model[name], dtype=np.float64) for name in LEARNED}
         learned["stand_mean"] = learned["stand_mean"][:, :1]  # the same for every scan
         if not all(np.isfinite(values).all() for values in learned.values()):
@@ -88,7 +92,7 @@ class Combat(MeasureMethod):
             A scanner that was not in the training, or a structure that is missing.
         """
         wide, covariates = _wide(table)
-        unknown = sorted(set(covariates["SITE"]) - set(self.scanners_))
+        unknown = sorted(set(covariates.iloc[:, 0]) - set(self.scanners_))
         if unknown:
             raise MethodError(
                 f"expected a scanner of the training ({', '.join(self.scanners_)}), found "
@@ -118,8 +122,9 @@ class Combat(MeasureMethod):
             "info_dict": {"ref_level": None},
             "smooth_model": {"perform_smoothing": False, "smooth_cols": []},
         }
+        covariates = _named(covariates)
         along = pd.DataFrame(0.0, index=self.scanners_, columns=covariates.columns[1:])
-        along.insert(0, "SITE", self.scanners_)
+        along.insert(0, SITE, self.scanners_)
         values = np.vstack([wide.to_numpy(), np.zeros((len(along), len(wide.columns)))])
         everyone = pd.concat([covariates, along], ignore_index=True)
         out = np.asarray(harmonizationApply(values, everyone, model), dtype=np.float64)
@@ -132,15 +137,17 @@ def _wide(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     wide = table.pivot(index=["subject", "scanner"], columns="structure", values="value").dropna()
     rest = table.drop_duplicates(["subject", "scanner"]).set_index(["subject", "scanner"])
     covariates = rest.loc[wide.index, names].astype(float)
-    covariates.insert(0, "SITE", [scanner for _, scanner in wide.index])
+    covariates.insert(0, SITE, [scanner for _, scanner in wide.index], allow_duplicates=True)
     return wide, covariates
 
 
-_LONG = ("subject", "scanner", "structure", "units", "value")
+def _named(covariates: pd.DataFrame) -> pd.DataFrame:
+    """Name columns as neuroHarmonize has them: no covariate may be called SITE there."""
+    return covariates.set_axis([SITE, *range(1, covariates.shape[1])], axis=1)
 
 
 def _refuse_few(wide: pd.DataFrame, covariates: pd.DataFrame) -> None:
-    counts = covariates["SITE"].value_counts()
+    counts = covariates.iloc[:, 0].value_counts()
     few = sorted(str(name) for name, count in counts.items() if count < LEAST)
     if few or counts.empty:
         raise MethodError(
@@ -148,7 +155,7 @@ def _refuse_few(wide: pd.DataFrame, covariates: pd.DataFrame) -> None:
             f"measured, found fewer for {', '.join(few) or 'all'}"
         )
     design = np.column_stack(
-        [*(covariates["SITE"] == name for name in counts.index), covariates.drop(columns="SITE")]
+        [*(covariates.iloc[:, 0] == name for name in counts.index), covariates.iloc[:, 1:]]
     ).astype(float)
     rank = int(np.linalg.matrix_rank(design))
     if rank < design.shape[1] or len(wide) <= design.shape[1]:
@@ -157,4 +164,15 @@ def _refuse_few(wide: pd.DataFrame, covariates: pd.DataFrame) -> None:
             f"expected more training scans than scanners and covariates, and covariates that do "
             f"not follow from each other or the scanner, found {len(wide)} scans, {len(counts)} "
             f"scanners and the covariates {names}"
+        )
+
+
+def _refuse_few_people(wide: pd.DataFrame, covariates: pd.DataFrame) -> None:
+    """Refuse slopes that too few people would make: the scans of one person share covariates."""
+    names = list(covariates.columns[1:])
+    people = wide.index.get_level_values("subject").nunique()
+    if names and people < len(names) + 2:  # one more than a mean and the slopes
+        raise MethodError(
+            f"expected at least {len(names) + 2} training people for the covariates "
+            f"{', '.join(names)}, found {people}: name fewer covariates, or have more people"
         )

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import make_cohort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -140,6 +141,14 @@ def test_scanners_means_agree_on_the_training_scans(seed: int) -> None:
     np.testing.assert_allclose(means, np.broadcast_to(means[0], means.shape), rtol=1e-9)
 
 
+def test_a_covariate_may_have_the_name_of_a_column_of_neuroharmonize() -> None:
+    values, ages = measures(2)
+    table = table_of(values, ages)
+    named = table.rename(columns={"age": "SITE"})
+    found = Combat().fit(named, None).transform(named)["value"]
+    assert found.equals(Combat().fit(table, None).transform(table)["value"])
+
+
 def test_a_saved_model_gives_the_same(tmp_path: Path) -> None:
     values, ages = measures(2)
     table = table_of(values, ages)
@@ -189,6 +198,10 @@ def test_scans_without_a_structure_train_nothing() -> None:
         (lambda t: t.iloc[:0], "at least 2 training scans.*all"),
         (lambda t: t.assign(age=1.0), "covariates that do not follow.*covariates age"),
         (lambda t: t.assign(value=7.0), "expected measures that vary"),
+        (
+            lambda t: t[t["subject"] < "02"].assign(age=t["subject"].astype(float)),
+            "at least 3 training people for the covariates age, found 2",
+        ),
     ],
 )
 def test_what_cannot_be_fitted_is_refused(change: Any, message: str) -> None:
@@ -204,16 +217,17 @@ def test_what_cannot_be_fitted_is_refused(change: Any, message: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def ran(larger_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("combat") / "run"
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("combat")
+    out = folder / "run"
     options = Options(
-        cohort=larger_csv,
+        cohort=make_cohort(folder, subjects=7, scanners=2, resolution=8.0),
         out=out,
         methods="raw,combat",
         metrics="volume,biomarker,ssim,dice",
         covariates="age",
         workers=1,
-        folds=2,
+        folds=3,
         preset="quick",
     )
     assert run(options, "test", Silent()).failed == 0
@@ -231,7 +245,7 @@ def test_measures_are_changed_and_the_rest_is_not_applicable(ran: Path) -> None:
     both = changed.merge(raw, on=keys, suffixes=("", "_raw"))
     assert len(both) == len(changed) > 0
     assert (both["value"] != both["value_raw"]).all()
-    assert set(changed["fold"]) == {0, 1}
+    assert set(changed["fold"]) == {0, 1, 2}
 
 
 def test_each_subject_was_left_out_of_the_fit_that_changed_it(ran: Path) -> None:
@@ -260,7 +274,7 @@ def test_it_stands_in_the_tables_and_the_page_shows_no_images_of_it(ran: Path) -
     assert not (ran / "harmonized" / "combat").exists()
 
 
-def test_a_changed_age_makes_it_again_and_nothing_else(ran: Path, larger_csv: Path) -> None:
+def test_a_changed_age_makes_it_again_and_nothing_else(ran: Path) -> None:
     from harmobench.job import job_from
     from harmobench.plan import make_plan
 
@@ -280,6 +294,38 @@ def test_it_says_that_it_has_no_images_to_apply(ran: Path, tmp_path: Path) -> No
     request = Request(ran, "combat", image, tmp_path / "x.nii.gz", "GE", None, Where(1), False)
     with pytest.raises(SettingsError, match="'combat', which changes measures and no image"):
         apply(request, Silent())
+
+
+def test_a_covariate_with_the_name_of_a_column_of_the_table_is_refused(
+    cohort_csv: Path, tmp_path: Path
+) -> None:
+    rows = (
+        cohort_csv.read_text()
+        .replace("group,age", "group,units")
+        .replace("images/", f"{cohort_csv.parent}/images/")
+    )
+    (tmp_path / "matched.csv").write_text(rows)
+    options = Options(
+        cohort=tmp_path / "matched.csv",
+        out=tmp_path / "run",
+        methods="raw,combat",
+        covariates="units",
+        workers=1,
+    )
+    with pytest.raises(SettingsError, match=r"another name than 'units'.*combat works on"):
+        run(options, "test", Silent())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_value_outside_its_range_loses_its_own_row_alone() -> None:
+    from harmobench.measure_tasks import _row
+
+    row = {"structure": "gm", "value": 3.0, "units": "ml", "scanner": "GE", "status": "ok"}
+    good = _row(row, {"gm": 2.5}, (0.0, 10.0), "combat")
+    bad = _row(row, {"gm": -2.5}, (0.0, 10.0), "combat")
+    assert (good.value, good.status) == (2.5, "ok")
+    assert (bad.value, bad.status) == (None, "undefined")
+    assert bad.reason == "combat gave -2.5 for gm, outside its range 0 to 10"
 
 
 @dataclass

@@ -580,6 +580,19 @@ def test_a_fit_that_writes_nothing_or_writes_into_its_images_is_refused(
         make(LEARNS, "touch", **{"learner.py": touch})().fit(own, None, context(tmp_path))
 
 
+def test_a_model_folder_that_became_a_link_is_refused(
+    make: Make, cohort: Cohort, tmp_path: Path
+) -> None:
+    swap = """
+    import os, shutil, sys
+
+    shutil.rmtree(sys.argv[4])
+    os.symlink("/etc/default", sys.argv[4])
+    """
+    with pytest.raises(MethodError, match="found a link: model"):
+        make(LEARNS, "swap", **{"learner.py": swap})().fit(cohort, None, context(tmp_path))
+
+
 def test_a_model_of_links_or_without_files_is_refused(
     make: Make, cohort: Cohort, tmp_path: Path
 ) -> None:

@@ -147,6 +147,26 @@ def test_what_it_leaves_running_ends_with_it(put, tmp_path):
     assert gone(int(run(tmp_path, "tool")))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to another process")
+@pytest.mark.parametrize("minutes", [1, 0.02])
+def test_what_went_into_a_session_of_its_own_ends_too(put, tmp_path, minutes):
+    put(
+        "tool",
+        f"setsid sleep 100 > /dev/null 2>&1 & echo $! > child; sleep {0 if minutes > 0.5 else 90}",
+    )
+    if minutes > 0.5:
+        run(tmp_path, "tool")
+    else:
+        with pytest.raises(MeasurementError, match="still at work"):
+            run(tmp_path, "tool", minutes=minutes)
+    assert gone(int((tmp_path / "child").read_text()))
+
+
+def test_a_program_may_empty_the_folder_it_works_in(put, tmp_path):
+    put("tool", "rm -rf ./* .[!.]*; echo done")
+    assert run(tmp_path, "tool") == "done\n"
+
+
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_ends_when_who_asked_for_it_is_killed(put, tmp_path, sign):
     put("tool", "sleep 100 & echo $! > child; echo $$ > self.new; mv self.new self; wait")

@@ -159,7 +159,7 @@ def read_image(path: Path, scan: Scan, brain: BoolArray, said: str) -> FloatArra
     MethodError
         No image, a damaged one, another grid, or NaN in the brain.
     """
-    if not path.is_file():
+    if path.is_symlink() or not path.is_file():
         raise MethodError(
             f"expected transform to write an image to {{output}} ({path.name}), found none{said}"
         )
@@ -188,6 +188,8 @@ def read_model(folder: Path) -> dict[str, bytes]:
     MethodError
         A link, or something else than a file or a folder.
     """
+    if folder.is_symlink():
+        raise MethodError(f"expected files of its own in the model, found a link: {folder.name}")
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):

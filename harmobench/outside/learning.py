@@ -70,8 +70,6 @@ class Learning(Outside):
             No model, a damaged one, or links among its files.
         """
         model = super().load(folder)
-        if (folder / MODEL).is_symlink():
-            raise MethodError(f"expected files of its own in the model, found a link: {MODEL}")
         model.model_files = files.read_model(folder / MODEL)
         model._refuse_unfitted()
         return model

@@ -7,6 +7,7 @@ When the process that asked for it dies, the program and all that it started end
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shlex
 import shutil
@@ -17,6 +18,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from harmobench.errors import MeasurementError, SettingsError
 
@@ -24,6 +26,7 @@ SHOWN = 300  # characters of what a program said last that a message repeats
 SUCH = "a command such as 'apptainer exec -B {dir} image.sif'"
 KEPT = 200_000  # bytes at the beginning and at the end of what a program prints
 GRACE = 10.0  # seconds between asking a program to end and ending it
+ADOPT = 36  # PR_SET_CHILD_SUBREAPER of Linux: orphans become children of this process
 KILLED = 128  # a shell's exit status of a program that signal n stopped is 128 + n
 
 
@@ -126,24 +129,20 @@ def _printed(
     words: Sequence[str], folder: Path, minutes: float, more: Mapping[str, str]
 ) -> tuple[int | None, str]:
     """Exit status of a command, and what it printed."""
-    output = folder / ".output"
-    with output.open("wb") as stream:
-        status = _watched(words, folder, stream.fileno(), minutes, more)
-    text = _ends(output)
-    output.unlink()
-    return status, text
+    with tempfile.TemporaryFile(prefix="harmobench-") as output:  # no file that it could remove
+        status = _watched(words, folder, output.fileno(), minutes, more)
+        return status, _ends(output)
 
 
-def _ends(path: Path) -> str:
+def _ends(stream: IO[bytes]) -> str:
     """Read what a program printed; of very much, the beginning and the end."""
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        head = stream.read(KEPT)
-        if size > 2 * KEPT:
-            stream.seek(-KEPT, os.SEEK_END)
-            head += f"\n[{size - 2 * KEPT} bytes left out]\n".encode()
-        tail = stream.read()
-    return (head + tail).decode("utf-8", errors="replace")
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    head = stream.read(KEPT)
+    if size > 2 * KEPT:
+        stream.seek(-KEPT, os.SEEK_END)
+        head += f"\n[{size - 2 * KEPT} bytes left out]\n".encode()
+    return (head + stream.read()).decode("utf-8", errors="replace")
 
 
 def _watched(
@@ -183,12 +182,19 @@ def _ended(name: str, status: int | None, minutes: float) -> str:
 
 def last_words(text: str) -> str:
     """Return the end of what a program printed, as the end of a message."""
-    last = " ".join(text.split())[-SHOWN:]
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    last = " ".join(shown.split())[-SHOWN:]
     return f"; it said last: {last}" if last else ""
 
 
 def _watch(words: Sequence[str]) -> int:
-    """Run a command until it ends or standard input does; return its exit status."""
+    """Run a command until it ends or standard input does; return its exit status.
+
+    All that it started ends with it, also what went into a session of its own: whose parent ended
+    becomes a child of this process (Linux).
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(ADOPT, 1, 0, 0, 0)
     try:
         program = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
@@ -202,8 +208,7 @@ def _watch(words: Sequence[str]) -> int:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     status = program.wait()
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # what it left running
-        os.killpg(program.pid, signal.SIGKILL)
+    _end_rest(program.pid)
     return status if status >= 0 else KILLED - status
 
 
@@ -216,6 +221,20 @@ def _end(program: subprocess.Popen[bytes]) -> None:
             return
         except subprocess.TimeoutExpired:
             continue
+
+
+def _end_rest(group: int) -> None:
+    """Kill what a program left running: its group, and what this process was given to keep."""
+    import psutil
+
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+    while left := psutil.Process().children(recursive=True):  # who is killed may have had children
+        for child in left:
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+        if not psutil.wait_procs(left, timeout=GRACE)[0]:
+            return
 
 
 if __name__ == "__main__":
