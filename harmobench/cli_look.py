@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harmobench.bids.command import from_bids
+from harmobench.completing import run_folders
 
 if TYPE_CHECKING:
     from harmobench.live.show import Quiet
@@ -151,7 +152,10 @@ def tools(
 
 
 def verify_run(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A finished run's folder.", autocompletion=run_folders),
+    ],
     quiet: Quietly = False,
 ) -> None:
     """Check that a run is what it claims: its files, its inputs, and numbers computed again.

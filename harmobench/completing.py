@@ -49,12 +49,15 @@ def methods_of_run(ctx: Any, incomplete: str) -> list[str]:
     """Complete a method of the run whose folder was typed before."""
     import json
 
+    from harmobench.registry import name_fault
+
     try:
         settings = json.loads((Path(ctx.params["folder"]) / RUN).read_text(encoding="utf-8"))
-        names = [str(part["name"]) for part in settings["methods"]]
+        names = [part["name"] for part in settings["methods"]]
     except (OSError, ValueError, KeyError, TypeError):  # no run: there is nothing to propose
         return []
-    return _beginning(names, incomplete)
+    # a stranger may have written the file, and a shell reads what is proposed
+    return _beginning([name for name in names if not name_fault(name)], incomplete)
 
 
 def _beginning(known: Iterable[str], incomplete: str) -> list[str]:

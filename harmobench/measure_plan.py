@@ -8,6 +8,7 @@ from typing import Any
 from harmobench.parts import Part
 
 MEASURED = ("segmentation", "measures")
+COLUMNS = ("subject", "scanner", "structure", "units", "value")  # of a table of measures
 
 
 def changes(traits: Mapping[str, Any]) -> bool:

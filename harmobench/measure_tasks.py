@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harmobench.errors import PluginError
 from harmobench.interface import Row
+from harmobench.measure_plan import COLUMNS
 from harmobench.rows import checked_rows, value_faults
 from harmobench.store import read_json, write_json
 from harmobench.work import Work, declared_by, load_fitted
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harmobench.cohort import Scan
-
-COLUMNS = ("subject", "scanner", "structure", "units", "value")
 
 
 def calibrate(work: Work) -> None:

@@ -23,7 +23,7 @@ from harmobench.errors import SettingsError, nearest
 from harmobench.facts import facts_of
 from harmobench.job import Job, Options
 from harmobench.manifest import doubtful_columns, read_cohort
-from harmobench.measure_tasks import COLUMNS as MEASURE_COLUMNS
+from harmobench.measure_plan import COLUMNS as MEASURE_COLUMNS
 from harmobench.measures import (
     choose_morphometry,
     refuse_shared,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -323,14 +324,16 @@ def to_native(
 def brain_reached(brain: BoolArray, grid: Grid, field: FloatArray, native: Grid) -> float:
     """Share of the template's brain voxels that some native voxel takes its value from.
 
-    Counted on blocks of 4 voxels an edge, so that a coarser native grid leaves no holes.
+    Counted on blocks of at least 4 voxels an edge, and of one and a half native ones, so that a
+    coarser native grid, such as one of thick slices, leaves no holes.
     """
+    size = max(BLOCK, math.ceil(1.5 * native.voxel_sizes.max() / grid.voxel_sizes.min()))
     index = np.rint(field_indices(field, native, grid)).reshape(3, -1).astype(np.int64)
     shape = np.array(grid.shape)[:, None]
-    inside = index[:, ((index >= 0) & (index < shape)).all(axis=0)] // BLOCK
-    reached = np.zeros([-(-n // BLOCK) for n in grid.shape], dtype=bool)
+    inside = index[:, ((index >= 0) & (index < shape)).all(axis=0)] // size
+    reached = np.zeros([-(-n // size) for n in grid.shape], dtype=bool)
     reached[tuple(inside)] = True
-    blocks = np.unique(np.stack(np.nonzero(brain)) // BLOCK, axis=1)
+    blocks = np.unique(np.stack(np.nonzero(brain)) // size, axis=1)
     return float(reached[tuple(blocks)].mean()) if blocks.size else 0.0
 
 

@@ -286,6 +286,21 @@ def test_every_broken_file_is_named_at_once(tmp_path: Path) -> None:
     assert "sub-03_sessions.tsv, row 3: ses-GE stands twice" in text
 
 
+@pytest.mark.parametrize(
+    ("header", "fault"),
+    [
+        ("participant_id\tage\tage", "row 1: column age stands twice"),
+        ("participant_id\tage\t ", "row 1: expected a name for column 3, found none"),
+        ("participant_id\tage\tparticipant_id", "row 1: column participant_id stands twice"),
+    ],
+)
+def test_columns_of_which_one_cannot_say_which_is_meant(
+    tmp_path: Path, header: str, fault: str
+) -> None:
+    folder = raw(tmp_path, people=f"{header}\nsub-01\t1\t2\n")
+    assert f"participants.tsv, {fault}" in faults(folder)
+
+
 @pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff\xfe", b'{"a": NaN', b"", b"[" * 100_000])
 def test_broken_sidecars_are_named(tmp_path: Path, content: bytes) -> None:
     folder = raw(tmp_path)

@@ -201,7 +201,7 @@ def test_another_quality_is_refused_before_anything_is_done(
     made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [made.parent / "my data", made, "participant", *OPTIONS]
-    for more in ([], ["--quality", "quick", "--", "--quality=paper"]):
+    for more in ([], ["--quality", "paper"], ["--", "--quality=paper"]):
         assert call(monkeypatch, *words, *more) == 2
         assert "expected Quality as of the subjects in" in capsys.readouterr().err
 
@@ -229,9 +229,26 @@ def test_other_options_do_not_mix_into_the_dataset(made: Path) -> None:
         (["{data}", "{new}", "participant", "--scanner-from", "x"], "--scanner-from: expected"),
         (["{data}", "{new}", "subject"], "invalid choice: 'subject'"),
         (["{data}", "{new}", "group", "--mem", "much"], "expected gigabytes such as 16"),
-        (["{data}", "{new}", "group", "--n-cpus", "0"], "expected at least 1, found 0"),
+        (["{data}", "{new}", "group", "--n-cpus", "0"], "expected a whole number, at least 1"),
+        (["{data}", "{new}", "group", "--n-cpus", "abc"], "at least 1, found abc"),
         (["{data}", "{new}", "group", "--session-label", "1"], "found at group"),
-        (["{data}", "{new}", "group", "--", "--folds"], "OUT_DIR: expected what the level"),
+        (
+            ["{data}", "{new}", "group", "--n-cpus", "3", "--", "--folds", "3"],
+            "OUT_DIR: expected what the level",
+        ),
+        (["{data}", "{new}", "group", "--", "--folds"], "after --: harmobench run: Option"),
+        (["{data}", "{new}", "group", "--", "--cohort=x"], "does not set itself, found --cohort"),
+        (
+            ["{data}", "{new}", "group", "--n-cpus", "1", "--", "--workers", "2"],
+            "does not set itself, found --workers: leave it out",
+        ),
+        (
+            ["{data}", "{new}", "participant", "--atlas", "a", "--", "--atlas", "b"],
+            "does not set itself, found --atlas",
+        ),
+        (["{data}", "{new}", "participant", "--", "--out", "zz"], "not set itself, found --out"),
+        (["{data}", "{new}", "participant", "--", "m.csv"], "after --: harmobench preprocess: Got"),
+        (["{data}", "{new}", "participant", "--", "--mispelt"], "No such option: --mispelt"),
     ],
 )
 def test_calls_that_are_refused_write_nothing(
@@ -249,6 +266,30 @@ def test_calls_that_are_refused_write_nothing(
     assert text in capsys.readouterr().err
     assert not places["new"].exists()
     assert [p.name for p in places["full"].iterdir()] == ["mine.txt"]
+
+
+def test_help_after_the_two_dashes_is_that_of_the_command_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [raw(tmp_path / "d"), tmp_path / "out", "participant", "--", "--help"]
+    assert call(monkeypatch, *words) == 0
+    assert "--skull" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_call_without_options_preprocesses_every_subject(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, ...]] = []
+    monkeypatch.setattr(levels, "_harmobench", lambda *words: seen.append(words) or levels.FAILED)
+    monkeypatch.setattr(levels, "_publish", lambda *_: None)
+    monkeypatch.setattr(levels, "VALIDATOR", "no-such-program")
+    out = tmp_path / "out"
+    assert call(monkeypatch, raw(tmp_path / "d"), out, "participant") == levels.FAILED
+    places = [out / "work" / f"sub-{label}" for label in ("01", "02")]
+    assert seen == [
+        ("preprocess", str(place / "scans.csv"), "--out", str(place / "RAW")) for place in places
+    ]
 
 
 def test_a_dataset_that_does_not_validate_is_refused(

@@ -37,6 +37,15 @@ def test_coarser_native_grid_still_reaches_the_whole_brain() -> None:
     assert brain_reached(BRAIN, GRID, shift(0, coarse), coarse) > 0.98
 
 
+@pytest.mark.parametrize("factors", [(6, 6, 6), (1, 1, 7)])
+def test_thick_slices_reach_the_whole_brain(factors: tuple[int, int, int]) -> None:
+    affine = GRID.affine @ np.diag([*factors, 1.0])
+    shape = [-(-n // f) for n, f in zip(GRID.shape, factors, strict=True)]
+    thick = Grid.make(shape, affine)
+    assert brain_reached(BRAIN, GRID, shift(0, thick), thick) > 0.95
+    assert brain_reached(BRAIN, GRID, shift(90, thick), thick) < 0.9
+
+
 def test_share_falls_as_the_brain_is_moved_out() -> None:
     shares = [brain_reached(BRAIN, GRID, shift(mm), GRID) for mm in (0, 60, 90, 150, 400)]
     assert shares == sorted(shares, reverse=True)

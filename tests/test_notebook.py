@@ -240,6 +240,32 @@ def test_what_a_run_has_not_is_refused_with_what_it_has(run: hb.Run) -> None:
         hb.open_run(run.folder.parent)
 
 
+@pytest.mark.parametrize("wrong", [None, 3, b"RUN", ["x"]])
+def test_what_is_no_name_or_path_is_refused(run: hb.Run, wrong: Any) -> None:
+    with pytest.raises(SettingsError, match=r"^table: expected one of the ids in `tables`"):
+        run.table(wrong)
+    with pytest.raises(SettingsError, match=r"^figure: expected one of the names in `figures`"):
+        run.figure(wrong)
+    with pytest.raises(SettingsError, match=r"^run folder: expected a path, found"):
+        hb.open_run(wrong)
+    with pytest.raises(SettingsError, match=r"^cohort: expected a path, found"):
+        hb.run(wrong)
+    with pytest.raises(SettingsError, match=r"^cohort: expected a path, found"):
+        hb.read_cohort(wrong)
+    with pytest.raises(SettingsError, match=r"^folder: expected a path, found"):
+        hb.simulate(wrong)
+
+
+@pytest.mark.parametrize("option", [{"subject": "<b>"}, {"subject": 1}, {"subject": None}])
+def test_a_mosaic_of_nobody_is_refused_with_who_is_there(
+    run: hb.Run, option: dict[str, Any]
+) -> None:
+    with pytest.raises(SettingsError, match=r"subject: expected one of 01, 02, 03, 04, found"):
+        run.figure("mosaic", **option)
+    with pytest.raises(SettingsError, match=r"axis: expected one of axial, .*, found 'x'"):
+        run.figure("mosaic", subject="01", axis="x")
+
+
 def test_figures_by_their_short_names_are_the_reports(run: hb.Run) -> None:
     from harmobench.registry import find
     from harmobench.reports import figures
@@ -337,6 +363,8 @@ def test_options_as_python_has_them_become_those_of_the_command_line() -> None:
         ("methods", [1]),
         ("out", 3),
         ("preset", ["quick"]),
+        ("slurm", {}),
+        ("slurm", 3),
         ("set", {"ravel": 2}),
         ("set", {"ravel": {"k": object()}}),
     ],

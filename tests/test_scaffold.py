@@ -99,6 +99,10 @@ def test_the_simplest_method_has_about_twenty_lines() -> None:
         ("method", "../x", False, "expected a name of letters"),
         ("method", "ravel", False, "'ravel', which harmobench"),
         ("metric", "ravel", False, "for harmobench.methods: choose another"),
+        ("method", "RAVEL", False, "like 'ravel', which harmobench"),
+        ("method", "ravel_.CV", False, "like 'ravel-cv', which harmobench"),
+        ("metric", "None", False, "expected one that means nothing else in options, found 'None'"),
+        ("method", "all", False, "choose another"),
         ("metric", "mad", True, "--trained: expected a method, found a metric"),
     ],
 )
@@ -108,9 +112,24 @@ def test_what_makes_no_package_is_refused(kind: str, name: str, trained: bool, t
     assert text in str(caught.value)
 
 
+def test_what_is_installed_under_another_spelling_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "harmobench_a_b.py").write_text("")
+    for name in ("a.b", "A-b", "a--b"):
+        with pytest.raises(PluginError, match="whose module harmobench_a_b is there already"):
+            Package("method", name)
+    made = tmp_path / "harmobench_a_b-1.0.dist-info"
+    made.mkdir()
+    (made / "METADATA").write_text("Metadata-Version: 2.1\nName: Harmobench.a_b\nVersion: 1.0\n")
+    with pytest.raises(PluginError, match=r"whose package harmobench-a-b is installed \(1.0\)"):
+        Package("method", "a_b")
+
+
 def test_names_of_classes_hide_nothing() -> None:
     assert Package("method", "scan").cls == "ScanMethod"
-    assert Package("metric", "none").cls == "NoneMetric"
+    assert Package("metric", "none-").cls == "NoneMetric"
     assert Package("method", "iqr_v2").cls == "IqrV2"
     assert Package("method", "UPPER").module == "harmobench_upper"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -168,6 +169,13 @@ def test_folders_of_runs_and_their_methods_are_completed(
     assert methods_of_run(SimpleNamespace(params={"folder": "rubbish"}), "") == []
 
 
+def test_names_of_a_strangers_run_that_are_no_methods_are_not_proposed(tmp_path: Path) -> None:
+    names = ["raw", "$(touch x)", "a\nb", "../x", 3, None, ["raw"]]
+    methods = [{"name": name} for name in names]
+    (tmp_path / "run.json").write_text(json.dumps({"methods": methods}))
+    assert methods_of_run(SimpleNamespace(params={"folder": tmp_path}), "") == ["raw"]
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_bash_completes_commands_options_and_names(tmp_path: Path) -> None:
     """The script that `--show-completion` prints, in a shell that sources it."""
@@ -183,10 +191,15 @@ echo "${COMPREPLY[*]}" | tr '\\n' ' '; echo; }
 try harmobench pow
 try harmobench run --met
 try harmobench run --methods raw,whi
+cd "$0"
+try harmobench verify fi
+try harmobench cite fi
 """
+    (tmp_path / "finished").mkdir()
+    (tmp_path / "finished" / "run.json").touch()
     path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-c", script],
+        ["bash", "-c", script, str(tmp_path)],
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
@@ -194,7 +207,8 @@ try harmobench run --methods raw,whi
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    first, second, third = done.stdout.splitlines()[-3:]
+    first, second, third, *folders = done.stdout.splitlines()[-5:]
     assert first.strip() == "power"
     assert set(second.split()) == {"--methods", "--metrics"}
     assert third.strip() == "raw,whitestripe"
+    assert [line.strip() for line in folders] == ["finished", "finished"]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from harmobench.errors import PluginError
@@ -45,6 +46,8 @@ METHODS = {
     "Crashes": "survives",
     "ForgetsOnSave": "save-load",
     "Drifts": "independent",
+    "DriftsLate": "independent",
+    "SeedsByDigits": "no-names",
     "KnowsItsScanners": "unseen-scanner",
     "TakesAnyAge": "covariates",
     "WritesElsewhere": "own-folder",
@@ -73,6 +76,21 @@ def test_a_method_that_hangs_is_caught_once_and_where_it_hung_is_said() -> None:
     )
     assert found["seven-scanners"].status == "not reached"
     assert {rule.name for rule in rules_of("methods")} == set(found)
+
+
+def test_a_program_that_is_left_running_is_caught_and_ended() -> None:
+    verdict = first_failure("methods:LeavesAProgram", "methods")
+    assert verdict.rule.name == "no-orphans"
+    assert verdict.found == "'sleep 123.25' ran on after 'first'"
+    alive = [p.info["cmdline"] for p in psutil.process_iter(["cmdline"])]
+    assert ["sleep", "123.25"] not in alive
+
+
+def test_a_fit_on_the_scans_that_are_judged_is_told() -> None:
+    found = check(plugin_of("broken_plugins.methods:LearnsFromAll", "methods"))
+    verdict = next(verdict for verdict in found if verdict.rule.name == "no-leak")
+    assert verdict.status == "passed"
+    assert "fitted on the scans that it is judged on" in verdict.found
 
 
 def test_a_slow_import_is_caught() -> None:
@@ -173,6 +191,9 @@ def test_pickles_are_found_in_whatever_they_are_wrapped() -> None:
     objects = np.array([data], dtype=object)
     assert "objects" in content_fault(_saved(np.save, objects))
     assert "archive" in content_fault(_saved(np.savez, x=objects))
+    sound = save({"w": np.ones(3)})
+    for head in (sound, b"\2" + bytes(7) + b"{}"):
+        assert content_fault(head + pickle.dumps(data)) == "of a kind that cannot be looked into"
     assert content_fault(bytes(range(256))) == "of a kind that cannot be looked into"
     for harmless in (
         b'{"mean": 1.0}',

@@ -31,6 +31,7 @@ MEASURES = {
     "DropsARow": "values",
     "DividesByZero": "values",
     "Counts": "independent",
+    "CountsLate": "independent",
     "ChangesTheTable": "keeps-inputs",
 }
 SEGMENTERS = {"ForgetsTheMask": "outside", "Percent": "probabilities"}

@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 
 from harmobench import manifest
+from harmobench.api.given import path_of
 from harmobench.api.shown import Told, counted, grid, line, pairs_text, shortened
 from harmobench.api.watch import watcher_here
 from harmobench.cohort import Cohort as Scans
@@ -105,7 +106,7 @@ def read_cohort(path: str | PathLike[str], *, quiet: bool = False) -> Cohort:
         Naming every fault at once, each with its row, column and remedy.
     """
     with watcher_here(quiet) as watcher:
-        found = manifest.read_cohort(Path(path), watcher.step)
+        found = manifest.read_cohort(path_of("cohort", path), watcher.step)
     return Cohort(found.scans, found.source, found.scans)
 
 
@@ -141,7 +142,9 @@ def simulate(
     from harmobench.phantom.simulate import simulate as phantom
 
     with watcher_here(quiet) as watcher:
-        path = phantom(Path(folder), subjects, scanners, resolution, seed, watcher.step)
+        path = phantom(
+            path_of("folder", folder), subjects, scanners, resolution, seed, watcher.step
+        )
     return read_cohort(path, quiet=quiet)
 
 

@@ -37,13 +37,13 @@ def _plain(name: str, value: Any) -> Any:
     if name in NUMBERS:
         return _number(name, value)
     if name in PATHS:
-        return _path(name, value)
+        return path_of(name, value)
     if name == "set":
         return list(_parameters(value))
     if name in LISTS:
         return list(_pairs(name, value))
     if name == "slurm" and isinstance(value, Mapping):
-        return ",".join(f"{key}={text}" for key, text in value.items())
+        return _slurm(value)
     if name == "controls" and isinstance(value, bool):
         return "on" if value else "off"
     if name == "group" and isinstance(value, tuple | list) and len(value) == 3:
@@ -52,7 +52,16 @@ def _plain(name: str, value: Any) -> Any:
         return ",".join(_texts(name, value))
     if name == "atlas" and isinstance(value, PathLike):
         return fspath(value)
-    return _text(name, value)
+    return text_of(name, value)
+
+
+def _slurm(value: Mapping[str, Any]) -> str:
+    if not value:
+        raise SettingsError(
+            "slurm: expected at least one key, such as {'queue': 'short'}, found none: leave it "
+            "out to work on this machine"
+        )
+    return ",".join(f"{key}={text}" for key, text in value.items())
 
 
 def _number(name: str, value: Any) -> int:
@@ -61,22 +70,36 @@ def _number(name: str, value: Any) -> int:
     return int(value)
 
 
-def _path(name: str, value: Any) -> Path:
+def path_of(name: str, value: Any) -> Path:
+    """Return a path that was given as text or a path.
+
+    Raises
+    ------
+    SettingsError
+        Something else was given.
+    """
     if not isinstance(value, str | PathLike):
         raise SettingsError(f"{name}: expected a path, found {value!r}")
     return Path(value)
 
 
-def _text(name: str, value: Any) -> str:
+def text_of(name: str, value: Any, expected: str = "text") -> str:
+    """Return text that was given.
+
+    Raises
+    ------
+    SettingsError
+        Something else was given; it says what was `expected`.
+    """
     if not isinstance(value, str):
-        raise SettingsError(f"{name}: expected text, found {value!r}")
+        raise SettingsError(f"{name}: expected {expected}, found {value!r}")
     return value
 
 
 def _texts(name: str, value: Any) -> list[str]:
     if not isinstance(value, Iterable) or isinstance(value, Mapping):
         raise SettingsError(f"{name}: expected names, found {value!r}")
-    return [_text(name, each) for each in value]
+    return [text_of(name, each) for each in value]
 
 
 def _pairs(name: str, value: Any) -> Iterable[str]:

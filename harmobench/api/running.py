@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harmobench.api.cohorts import manifest_of
-from harmobench.api.given import command_of, plain_options
+from harmobench.api.given import command_of, path_of, plain_options
 from harmobench.api.runs import Run
 from harmobench.api.watch import watcher_here
 from harmobench.cohort import Cohort
@@ -99,8 +99,8 @@ def run(
     if isinstance(cohort, Cohort):
         typed["cohort"] = manifest_of(cohort, typed.get("out"))
     else:
-        typed["cohort"] = Path(cohort)
-    options = read_options(typed, Path(config) if config is not None else None)
+        typed["cohort"] = path_of("cohort", cohort)
+    options = read_options(typed, path_of("config", config) if config is not None else None)
     options = replace(options, out=options.out.absolute())  # a notebook may change its folder
     return Run(_run(options, quiet))
 

@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from harmobench.api.given import path_of, text_of
 from harmobench.api.installed import about
 from harmobench.api.shown import Names, Text, Told, counted, grid, line, pairs_text, shortened
 from harmobench.api.tables import read, titles
@@ -53,7 +54,7 @@ class Run:
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
-        self.folder = Path(folder).absolute()
+        self.folder = path_of("run folder", folder).absolute()
         self.finished = finished(self.folder)
 
     @property
@@ -146,6 +147,7 @@ class Run:
         HarmobenchError
             No such figure or option, or the run did not measure what it shows.
         """
+        text_of("figure", name, "one of the names in `figures`, such as 'ssim'")
         draw = find("figures", name).load()
         _refuse_options(name, draw, options)
         with naming_damage(self.folder):

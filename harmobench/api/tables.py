@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harmobench.api.given import text_of
 from harmobench.api.shown import Names
 from harmobench.errors import HarmobenchError, SettingsError, nearest
 
@@ -77,6 +78,7 @@ def read(folder: Path, name: str, mode: str, *, text: bool) -> pd.DataFrame:
 def _find(folder: Path, name: str, mode: str) -> Path:
     if mode not in MODES:
         raise SettingsError(f"mode: expected {' or '.join(MODES)}, found '{mode}'")
+    text_of("table", name, "one of the ids in `tables`, such as 'HB-T2'")
     rigorous = mode == "rigorous" and not name.endswith("-rigorous")
     wanted = f"{name}-rigorous" if rigorous else name
     known = titles(folder)

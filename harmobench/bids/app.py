@@ -12,8 +12,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 REFUSED, STOPPED, INTERRUPTED = 2, 3, 130
+# The commands that are called, with stand-ins for what they need.
+CALLED = {"participant": ("preprocess", ["MANIFEST", "--out", "RAW"]), "group": ("run", [])}
 EPILOG = (
     "What follows -- is given to `harmobench preprocess` (participant) or `harmobench run` "
     "(group): -- --folds 3, say. Status: 0 done; 1 done, something failed; 2 refused "
@@ -43,6 +46,8 @@ def main() -> None:
 def _main(words: Sequence[str]) -> int:
     own, more = split(words)
     given = parser().parse_args(own)
+    set_here = _options(given)
+    refuse_unusable(given.level, set_here, more)
     from harmobench.bids import levels
 
     work = given.work_dir or given.output_dir / "work"
@@ -54,7 +59,7 @@ def _main(words: Sequence[str]) -> int:
         wanted=_wanted(given),
         scanner_from=given.scanner_from,
         mask=given.mask,
-        options=(*_options(given), *more),
+        options=(*set_here, *more),
         quiet=given.quiet,
     )
     levels.check(call, validate=not given.skip_bids_validation and given.level == "participant")
@@ -72,6 +77,44 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
         return found, []
     place = found.index("--")
     return found[:place], found[place + 1 :]
+
+
+def refuse_unusable(level: str, set_here: Sequence[str], more: Sequence[str]) -> None:
+    """Refuse what follows -- where it is set here already, or where the command cannot read it.
+
+    Parameters
+    ----------
+    level
+        participant or group.
+    set_here, more
+        Options that this command gives to the one that it calls, and those that follow --.
+
+    Raises
+    ------
+    SettingsError
+        Before anything is written.
+    """
+    import typer
+
+    from harmobench.cli import app
+    from harmobench.errors import SettingsError
+
+    taken = {"--cohort", "--out", *(word for word in set_here if word.startswith("--"))}
+    for name in (word.partition("=")[0] for word in more):
+        if name in taken:
+            raise SettingsError(
+                f"after --: expected options that harmobench-bids does not set itself, found "
+                f"{name}: leave it out"
+            )
+    name, needed = CALLED[level]
+    command: Any = typer.main.get_command(app)
+    usage_error: Any = typer.BadParameter.__base__  # what typer exports no name of
+    try:
+        command.commands[name].make_context(name, [*needed, *set_here, *more])
+    except typer.Exit as ended:  # --help: it was printed
+        sys.exit(ended.exit_code)
+    except usage_error as error:
+        raise SettingsError(f"after --: harmobench {name}: {error.format_message()}") from error
 
 
 def parser() -> argparse.ArgumentParser:
@@ -122,9 +165,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, found {text}")
+        raise argparse.ArgumentTypeError(f"expected a whole number, at least 1, found {text}")
     return number
 
 

@@ -188,7 +188,7 @@ def _refuse_other_kind(out: Path, made: Mapping[str, object]) -> None:
 def _asked(options: Sequence[str], name: str, default: str) -> str:
     """Value of an option among words; the last one counts."""
     found = default
-    for word, after in zip(options, (*options[1:], ""), strict=True):
+    for word, after in zip(options, (*options, "")[1:], strict=True):
         if word == name:
             found = after
         elif word.startswith(f"{name}="):

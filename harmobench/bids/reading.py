@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,8 @@ def read_table(path: Path, key: str) -> dict[str, dict[str, str]]:
     Raises
     ------
     HarmobenchError
-        No table, no such column, a row too long or too short, or a name that stands twice.
+        No table, no such column, a column without a name, a row too long or too short, or a
+        column or row that stands twice.
     """
     lines = read_cells(path)
     if not lines:
@@ -55,6 +56,7 @@ def read_table(path: Path, key: str) -> dict[str, dict[str, str]]:
             f"expected a column '{key}' in {path}, found {', '.join(header)[:200]}: name it so, "
             "with tabs between columns"
         )
+    _refuse_columns(path, header)
     rows: dict[str, dict[str, str]] = {}
     for number, cells in lines[1:]:
         if len(cells) != len(header):
@@ -68,6 +70,18 @@ def read_table(path: Path, key: str) -> dict[str, dict[str, str]]:
             raise HarmobenchError(f"{path}, row {number}: {row[key]} stands twice: keep one row")
         rows[row[key]] = row
     return rows
+
+
+def _refuse_columns(path: Path, header: Sequence[str]) -> None:
+    """Refuse columns of which nobody can say which one is meant."""
+    for number, name in enumerate(header, start=1):
+        if not name:
+            raise HarmobenchError(
+                f"{path}, row 1: expected a name for column {number}, found none: name it or "
+                "remove it"
+            )
+        if header.index(name) + 1 < number:
+            raise HarmobenchError(f"{path}, row 1: column {name} stands twice: keep one column")
 
 
 def sidecar_of(image: Named, root: Path) -> dict[str, Any]:

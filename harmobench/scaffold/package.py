@@ -6,7 +6,9 @@ import keyword
 import re
 from dataclasses import dataclass
 from datetime import date
+from importlib import metadata
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
@@ -23,6 +25,19 @@ TAKEN = (
     *("ClassVar", "Cohort", "Context", "Iterable", "Mapping", "MeasurementError", "Method"),
     *("MethodError", "Needs", "Path", "Reference", "Row", "Scan", "Self", "State", "Stateless"),
 )
+
+
+# What --methods and its like, and values after --set, take for something else than a name.
+WORDS = ("all", "none", "true", "false")
+
+
+def spelt(name: str) -> str:
+    """Return the one form of all spellings of a name that pip takes for the same (PEP 503).
+
+    >>> spelt("A.b"), spelt("a--b")
+    ('a-b', 'a-b')
+    """
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @dataclass(frozen=True)
@@ -65,14 +80,27 @@ class Package:
                 f"name of a {self.kind}: expected one that a Python class can have, found "
                 f"'{self.name}': let it start with a letter"
             )
+        if self.name.lower() in WORDS:
+            raise PluginError(
+                f"name of a {self.kind}: expected one that means nothing else in options, found "
+                f"'{self.name}': choose another"
+            )
+        if found := self._taken():
+            raise PluginError(f"expected a new name, found '{self.name}', {found}: choose another")
+
+    def _taken(self) -> str:
+        """Say who has the name in any spelling, the module or the distribution; "" if nobody."""
         for kind in KINDS:
-            taken = plugins(kind) if kind != "commands" else {}
-            if self.name in taken:
-                owner = taken[self.name].distribution
-                raise PluginError(
-                    f"expected a new name, found '{self.name}', which {owner} brings for "
-                    f"harmobench.{kind}: choose another"
-                )
+            for name, plugin in (plugins(kind) if kind != "commands" else {}).items():
+                if spelt(name) == spelt(self.name):
+                    which = "which" if name == self.name else f"like '{name}', which"
+                    return f"{which} {plugin.distribution} brings for harmobench.{kind}"
+        try:
+            version = metadata.version(self.distribution)
+        except metadata.PackageNotFoundError:
+            there = find_spec(self.module) is not None
+            return f"whose module {self.module} is there already" if there else ""
+        return f"whose package {self.distribution} is installed ({version})"
 
     @property
     def module(self) -> str:

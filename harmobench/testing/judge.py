@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmobench.errors import SettingsError
-from harmobench.testing import rules
+from harmobench.testing import conduct, rules
 from harmobench.testing.play import Step, Theatre, can_unshare
 from harmobench.testing.remains import Played
 from harmobench.testing.rule import FAILED, NOT_APPLICABLE, NOT_REACHED, PASSED, Rule, Verdict
@@ -106,14 +106,15 @@ def closing(theatre: Theatre) -> Iterator[Verdict]:
 
 def _conduct(theatre: Theatre) -> Iterator[Verdict]:
     plays = theatre.played
-    yield judged(rules.KEEPS_INPUTS, _harm(plays))
-    yield judged(rules.NO_NETWORK, _calls(plays))
-    yield judged(rules.OWN_FOLDER, _elsewhere(theatre))
-    yield judged(rules.QUIET, _prints(plays))
-    yield judged(rules.SURVIVES, _deaths(plays))
+    yield judged(conduct.KEEPS_INPUTS, _harm(plays))
+    yield judged(conduct.NO_NETWORK, _calls(plays))
+    yield judged(conduct.OWN_FOLDER, _elsewhere(theatre))
+    yield judged(conduct.QUIET, _prints(plays))
+    yield judged(conduct.SURVIVES, _deaths(plays))
+    yield judged(conduct.NO_ORPHANS, _orphans(plays))
     hung = [play for play in plays if play.hung]
     yield judged(
-        rules.IN_TIME,
+        conduct.IN_TIME,
         [f"'{p.at}' took longer than {theatre.limit:g} s{_place(p.trace)}" for p in hung],
     )
 
@@ -161,8 +162,9 @@ def _elsewhere(theatre: Theatre) -> Iterator[str]:
 
 def _prints(plays: Iterable[Played]) -> Iterator[str]:
     for play in plays:
+        raised = any("error" in step for step in play.steps.values())
         text = play.printed.strip()
-        if text:
+        if text and not raised:  # what a program said that failed is the log of its failure
             lines = text.splitlines()
             more = f" and {len(lines) - 1} lines more" if len(lines) > 1 else ""
             yield f"'{play.name}' printed {lines[0][:100]!r}{more}"
@@ -177,6 +179,12 @@ def _deaths(plays: Iterable[Played]) -> Iterator[str]:
         error = facts.get("error")
         if error and {"SystemExit", "KeyboardInterrupt"} & set(error["kinds"]):
             yield f"'{name}' raised {said(error)}"
+
+
+def _orphans(plays: Iterable[Played]) -> Iterator[str]:
+    for play in plays:
+        if play.over:  # else nobody was there to end them
+            yield from (f"'{command}' ran on after '{play.name}'" for command in play.orphans)
 
 
 def _place(trace: str) -> str:

@@ -26,7 +26,7 @@ from harmobench.testing.remains import Played
 from harmobench.testing.rule import Rule, Verdict
 from harmobench.testing.segmenter import ran
 from harmobench.testing.stage import SUBJECTS
-from harmobench.testing.trial import ALL, FIT, FOUR, NAMES, SEED, TESTED, UNSEEN
+from harmobench.testing.trial import ALL, BEFORE, FIT, FOUR, NAMES, SEED, TESTED, UNSEEN
 
 STRUCTURES = {"csf": 300.0, "gm": 620.0, "wm": 500.0}  # ml
 LATER = (rules.DETERMINISTIC, rules.SAVE_LOAD, rules.INDEPENDENT, rules.NO_NAMES)
@@ -62,7 +62,7 @@ def _on_the_cohort(theatre: Theatre, ages: bool) -> Iterator[Verdict]:
     load: Step = {"name": "load", "do": "load", "model": str(model)}
     loaded = theatre.play("loaded", [load, *_transforms(ALL, ages)])
     yield _alike(rules.SAVE_LOAD, first, loaded)
-    turned = theatre.play("reversed", [load, *_transforms(ALL[::-1], ages)])
+    turned = theatre.play("reversed", [load, *_transforms((*BEFORE, *ALL[::-1]), ages)])
     yield _alike(rules.INDEPENDENT, loaded, turned)
     renamed = theatre.play("renamed", [load, *_transforms(ALL, ages, "someone else")])
     yield _alike(rules.NO_NAMES, loaded, renamed)

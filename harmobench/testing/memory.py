@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from harmobench.testing import rules
 from harmobench.testing.judge import LONE, ended, judged, not_applicable, said, unreached
 from harmobench.testing.play import Step
 from harmobench.testing.remains import Played
-from harmobench.testing.rule import FAILED, Verdict
-from harmobench.testing.trial import SOME, TESTED, UNSEEN, Spec, Trial, files_of
+from harmobench.testing.rule import FAILED, PASSED, Verdict
+from harmobench.testing.trial import ALL, BEFORE, SOME, TESTED, UNSEEN, Spec, Trial, files_of
 
 RULES = (rules.SAVE_LOAD, rules.INDEPENDENT, rules.NO_LEAK, rules.NO_NAMES, rules.UNSEEN)
-NEW_NAME = "someone-else"
+# They share no character with the old ones: of those, digits may have made a seed.
+NEW_NAMES = dict(zip(TESTED, ("someone", "another"), strict=True))
+AT_ONCE = "fitted on the scans that it is judged on, as needs.folds is False: the report says so"
 
 
 def memory_verdicts(trial: Trial, first: Played, same: Verdict) -> Iterator[Verdict]:
@@ -30,7 +33,7 @@ def memory_verdicts(trial: Trial, first: Played, same: Verdict) -> Iterator[Verd
         Whether results are the same in every process.
     """
     load: Step = {"name": "load", "do": "load", "model": str(trial.model("first"))}
-    loaded = trial.theatre.play("loaded", [load, *trial.transforms("loaded")])
+    loaded = trial.theatre.play("loaded", [load, *trial.transforms("loaded", ALL)])
     error = loaded.error("load")
     if error or loaded.facts("load") is None:
         why = f"'load' raised {said(error)}" if error else ended(loaded)
@@ -38,7 +41,8 @@ def memory_verdicts(trial: Trial, first: Played, same: Verdict) -> Iterator[Verd
         yield from (unreached(rule, why) for rule in RULES[1:])
         return
     yield _unless(same, trial.alike(rules.SAVE_LOAD, first, loaded))
-    turned = trial.theatre.play("reversed", [load, *reversed(trial.transforms("reversed"))])
+    steps = trial.transforms("reversed", (*BEFORE, *ALL[::-1]))
+    turned = trial.theatre.play("reversed", [load, *steps])
     yield _unless(same, trial.alike(rules.INDEPENDENT, loaded, turned))
     if trial.needs["sees"] == "scan":
         yield from (_unless(same, verdict) for verdict in _alone(trial, loaded, load))
@@ -53,7 +57,7 @@ def memory_verdicts(trial: Trial, first: Played, same: Verdict) -> Iterator[Verd
 def _alone(trial: Trial, loaded: Played, load: Step) -> Iterator[Verdict]:
     """Transform scans that lie alone, while the cohort is somewhere else."""
     own = [trial.transform("alone", s, k, _moved(trial, s, k, s)) for s, k in SOME]
-    other = [trial.transform("renamed", s, k, _moved(trial, s, k, NEW_NAME + s)) for s, k in SOME]
+    other = [trial.transform("renamed", s, k, _moved(trial, s, k, NEW_NAMES[s])) for s, k in SOME]
     new = _moved(trial, TESTED[0], UNSEEN, TESTED[0])
     stage = trial.theatre.stage
     hidden = stage.folder / "hidden"
@@ -67,7 +71,8 @@ def _alone(trial: Trial, loaded: Played, load: Step) -> Iterator[Verdict]:
         shutil.rmtree(stage.cohort, ignore_errors=True)
         hidden.rename(stage.cohort)
     read = list(_others_read(trial, loaded))
-    yield judged(rules.NO_LEAK, read) if read else trial.alike(rules.NO_LEAK, loaded, alone)
+    leak = judged(rules.NO_LEAK, read) if read else trial.alike(rules.NO_LEAK, loaded, alone)
+    yield replace(leak, found=AT_ONCE) if leak.status == PASSED and trial.at_once else leak
     if trial.control:
         yield not_applicable(rules.NO_NAMES, "a control may know whom it shows")
     else:
@@ -95,7 +100,7 @@ def _moved(trial: Trial, subject: str, scanner: str, name: str) -> Spec:
 
 def _others_read(trial: Trial, loaded: Played) -> Iterator[str]:
     """Name the files of the cohort that transform read and was not given."""
-    for subject, scanner in SOME:
+    for subject, scanner in ALL:
         given = {str(Path(path).resolve()) for path in files_of(trial.spec(subject, scanner))}
         step = loaded.steps.get(f"transform of {subject} on {scanner}", {})
         for path in sorted(set(step.get("reads", ())) - given)[:1]:

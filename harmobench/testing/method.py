@@ -36,7 +36,8 @@ def method_verdicts(theatre: Theatre) -> Iterator[Verdict]:
     yield from so_far(theatre)
     facts = first.facts(IMPORT)
     if facts is not None:
-        yield from _on_the_cohort(Trial(theatre, facts["part"]["needs"]))
+        part = facts["part"]
+        yield from _on_the_cohort(Trial(theatre, part["needs"], part["individual"]))
     yield from closing(theatre)
 
 
@@ -114,7 +115,7 @@ def _cpu(first: Played) -> Verdict:
 def _second(trial: Trial, first: Played) -> Verdict:
     """Fit and transform again: another process, other global random states, no network."""
     model = trial.model("second")
-    steps = [trial.fit(FOUR, model), *trial.transforms("second")]
+    steps = [trial.fit(FOUR, model), *trial.transforms("second", ALL)]
     torch = bool((first.facts(FIT) or {}).get("torch"))
     second = trial.theatre.play("second", steps, unshared=True, torch=torch, writable=[model])
     return trial.alike(rules.DETERMINISTIC, first, second)

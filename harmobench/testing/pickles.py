@@ -97,7 +97,16 @@ def _is_text(data: bytes) -> bool:
 
 
 def _is_safetensors(data: bytes) -> bool:
-    return len(data) > 8 and data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data)
+    """Whether all of the data is what the header says: a pickle may follow one that says less."""
+    if data[8:9] != b"{":
+        return False
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        deserialize(data)  # type: ignore[no-untyped-call]
+    except SafetensorError:
+        return False
+    return True
 
 
 def _is_nifti(data: bytes) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harmobench.registry import Plugin
+from harmobench.testing.orphans import GRACE, command, end, lingering
 from harmobench.testing.remains import (
     Played,
     contents,
@@ -162,7 +163,10 @@ class Theatre:
                     time.sleep(0.2)
                     break
         finally:
+            left = lingering(base, GRACE if process.poll() is not None else 0)
             _end(process)
+            end(left)
+            played.orphans = [command(each) for each in left]
             played.code = process.returncode
 
 

@@ -36,6 +36,8 @@ class Played:
         Files that it left in its working folder, its home and the folder of temporary files.
     harmed
         Files of the cohort that are not as before.
+    orphans
+        Commands of what it started that ran on when it had ended.
     unshared
         Whether it had no network at all.
     """
@@ -50,6 +52,7 @@ class Played:
     printed: str = ""
     left: list[str] = field(default_factory=list)
     harmed: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
     unshared: bool = False
 
     def facts(self, name: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harmobench.testing.conduct import CONDUCT
 from harmobench.testing.rule import Rule
 
 LOADS = Rule(
@@ -25,41 +26,6 @@ DETERMINISTIC = Rule(
     "the same result, bit by bit, from the same seed in two fresh processes",
     "draw from np.random.default_rng(context.seed) alone, never from the global random state or "
     "the clock; keep in an attribute what transform needs; with torch use a generator of its own",
-)
-KEEPS_INPUTS = Rule(
-    "keeps-inputs",
-    "the files and arrays that it was given, as they were",
-    "work on scan.voxels(), which is a copy, and write to no file that you were given; copy "
-    "scan.brain() before you change it",
-)
-NO_NETWORK = Rule(
-    "no-network",
-    "no use of the network",
-    "ship what it needs with the package, or let a parameter name the file",
-)
-OWN_FOLDER = Rule(
-    "own-folder",
-    "nothing written but in context.scratch, in save's folder, or in temporary files that it "
-    "removes again",
-    "write to context.scratch in fit, to `folder` in save, and use tempfile with `with` elsewhere",
-)
-QUIET = Rule(
-    "quiet",
-    "nothing printed: of many workers nobody could read it, so a run sends it to a log",
-    "remove prints and progress bars; call context.progress(done, total, what), and "
-    "warnings.warn(text) for what a user must know",
-)
-SURVIVES = Rule(
-    "survives",
-    "its process goes on",
-    "do not call exit, and raise an exception where something cannot be done; a crash is a bug of "
-    "compiled code",
-)
-IN_TIME = Rule(
-    "in-time",
-    "each step done within the time limit",
-    "look at where it hung; for a method that trains long give 'quick' in `presets` few steps, or "
-    "allow more by --time-limit",
 )
 CPU = Rule(
     "cpu",
@@ -112,7 +78,8 @@ SAVE_LOAD = Rule(
 NO_PICKLE = Rule(
     "no-pickle",
     "a saved model of JSON, text, safetensors and .npz or .npy without objects alone: to load a "
-    "pickle is to run a stranger's code",
+    "pickle is to run a stranger's code; texts and numbers are not decoded, so a pickle that is "
+    "written as one, in base64 say, is not found",
     "derive from harmobench.base.Method, which saves by JSON and safetensors",
 )
 INDEPENDENT = Rule(
@@ -219,27 +186,26 @@ VALUES = Rule(
     "end transform by return table.assign(value=harmonized)",
 )
 
-_LAST = (KEEPS_INPUTS, NO_NETWORK, OWN_FOLDER, QUIET, SURVIVES, IN_TIME)
 IMAGE_RULES = (RETURNS, SHAPE, GRID, DTYPE, FINITE, MASK, CONTRAST)
 METHOD_RULES = (
     *(LOADS, QUICK_IMPORT, RUNS, *IMAGE_RULES, NO_PICKLE, CPU, COVARIATES, DETERMINISTIC),
-    *(SAVE_LOAD, INDEPENDENT, NO_LEAK, NO_NAMES, UNSEEN, TWO, SEVEN, *_LAST),
+    *(SAVE_LOAD, INDEPENDENT, NO_LEAK, NO_NAMES, UNSEEN, TWO, SEVEN, *CONDUCT),
 )
 METRIC_RULES = (
     *(LOADS, QUICK_IMPORT, RUNS, STATE, ROWS, COVERED, DETERMINISTIC, ORDER, SYMMETRIC, BEST),
-    *_LAST,
+    *CONDUCT,
 )
 SEGMENTER_RULES = (
     *(LOADS, QUICK_IMPORT, AVAILABLE, VERSION, RUNS, MAPS, SHAPE, PROBABILITIES, OUTSIDE, TISSUE),
-    *(DETERMINISTIC, INDEPENDENT, *_LAST),
+    *(DETERMINISTIC, INDEPENDENT, *CONDUCT),
 )
 MORPHOMETRY_RULES = (
     *(LOADS, QUICK_IMPORT, AVAILABLE, VERSION, RUNS, MEASURES, DETERMINISTIC, INDEPENDENT),
-    *_LAST,
+    *CONDUCT,
 )
 MEASURE_METHOD_RULES = (
     *(LOADS, QUICK_IMPORT, RUNS, VALUES, NO_PICKLE, DETERMINISTIC, SAVE_LOAD, INDEPENDENT),
-    *(NO_NAMES, UNSEEN, TWO, SEVEN, *_LAST),
+    *(NO_NAMES, UNSEEN, TWO, SEVEN, *CONDUCT),
 )
 RULES: dict[str, tuple[Rule, ...]] = {
     "methods": METHOD_RULES,

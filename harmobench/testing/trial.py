@@ -21,9 +21,11 @@ from harmobench.testing.stage import SCANNERS, SUBJECTS
 NAMES = tuple(SCANNERS)
 FOUR, UNSEEN = NAMES[:4], NAMES[4]
 TESTED = SUBJECTS[:2]
-# The first scans that are transformed are enough to compare two plays by.
+# Scans of the subjects that are tested; SOME are enough where each is copied.
 SOME = tuple((subject, scanner) for subject in TESTED for scanner in FOUR[:2])
 ALL = (*SOME, *((subject, scanner) for subject in TESTED for scanner in FOUR[2:]))
+# Transformed before the others, to wake what changes after as many transforms as a play has.
+BEFORE = tuple((subject, scanner) for subject in SUBJECTS[2:4] for scanner in FOUR)
 FIT = "fit"
 SEED = 7
 GROUP = {"column": "group", "first": "patient", "second": "control"}
@@ -41,18 +43,26 @@ class Trial:
         Where it plays.
     needs
         What it says that it needs.
+    individual
+        Whether it is fitted on no scan.
     broken
         Rules that its images broke on the first cohort.
     """
 
     theatre: Theatre
     needs: dict[str, Any]
+    individual: bool = False
     broken: set[Rule] = field(default_factory=set)
 
     @property
     def control(self) -> bool:
         """Whether it is there to test metrics."""
         return self.needs["role"] in CONTROLS
+
+    @property
+    def at_once(self) -> bool:
+        """Whether it is fitted on the very scans that it is judged on."""
+        return not (self.needs["folds"] or self.individual or self.control)
 
     def spec(self, subject: str, scanner: str) -> Spec:
         """Describe a scan with the columns and inputs that the method asked for."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harmobench.completing import run_folders
 from harmobench.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ FORMATS = ("all", "text", "bibtex")
 
 
 def cite(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A finished run's folder.", autocompletion=run_folders),
+    ],
     format: Annotated[
         str, typer.Option(help="all; text: the paragraph alone; bibtex: the entries alone.")
     ] = "all",

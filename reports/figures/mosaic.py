@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harmobench.errors import SettingsError
 from harmobench.interface import Finished
 from harmobench.reports.figures.panels import short
-from harmobench.reports.images.pictures import Gallery
+from harmobench.reports.images.pictures import AXES, Gallery
 from harmobench.reports.style import label, new_figure, styled
 
 if TYPE_CHECKING:
@@ -23,7 +25,14 @@ def mosaic(run: Finished, subject: str, axis: str = "axial") -> Figure:
 
     Controls are left out. Each method is shown with one window, from the 1st to the 99.5th
     percentile of all its brain pixels; outside the brain is black.
+
+    Raises
+    ------
+    SettingsError
+        The run has no such subject or axis.
     """
+    _refuse_unknown("subject", subject, run.design.subjects)
+    _refuse_unknown("axis", axis, AXES)
     gallery, scanners = Gallery(run), run.design.scanners
     methods = gallery.ranked
     box, ratio = _frame(gallery, subject, axis)
@@ -48,6 +57,13 @@ def mosaic(run: Finished, subject: str, axis: str = "axial") -> Figure:
             if column == 0:
                 axes.set_ylabel(label(method), fontweight="bold")
     return figure
+
+
+def _refuse_unknown(option: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise SettingsError(
+            f"figure 'mosaic', {option}: expected one of {', '.join(known)}, found {name!r}"
+        )
 
 
 def _frame(gallery: Gallery, subject: str, axis: str) -> tuple[tuple[slice, slice], float]:

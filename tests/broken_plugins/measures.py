@@ -45,6 +45,15 @@ class Counts(Halves):
 
 
 @dataclass
+class CountsLate(Counts):
+    """Changes after as many scans as a check's plays transform."""
+
+    def transform(self, table: Any) -> Any:
+        self.seen = getattr(self, "seen", 0) + 1
+        return table.assign(value=table["value"] + max(self.seen, 8))
+
+
+@dataclass
 class ChangesTheTable(Halves):
     """Works on the table that it was given."""
 

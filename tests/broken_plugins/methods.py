@@ -218,6 +218,45 @@ class Drifts(Sound):
 
 
 @dataclass
+class DriftsLate(Drifts):
+    """Changes after as many scans as a check's plays transform."""
+
+    def changed(self, scan: Scan) -> Any:
+        self.seen_ += 1.0
+        return scan.voxels() * max(self.seen_, 8.0)
+
+
+@dataclass
+class SeedsByDigits(Sound):
+    """Draws each subject's noise from the number in its name."""
+
+    def changed(self, scan: Scan) -> Any:
+        digits = "".join(c for c in scan.subject if c.isdigit())
+        return scan.voxels() * np.random.default_rng(int(digits or 0)).uniform(1, 2)
+
+
+@dataclass
+class LeavesAProgram(Sound):
+    """Starts a program in a session of its own and forgets it."""
+
+    def fit(self, train: Cohort, validation: Cohort | None, context: Context) -> Self:
+        subprocess.Popen(["sleep", "123.25"], start_new_session=True)
+        return self
+
+
+@dataclass
+class LearnsFromAll(Sound):
+    """Is fitted on the scans that it is judged on, and keeps every rule."""
+
+    def fit(self, train: Cohort, validation: Cohort | None, context: Context) -> Self:
+        self.factor_ = float(np.mean([scan.voxels().mean() for scan in train.scans]))
+        return self
+
+    def changed(self, scan: Scan) -> Any:
+        return scan.voxels() * self.factor_
+
+
+@dataclass
 class KnowsItsScanners(Sound):
     """Looks the scanner up in a dictionary."""
 
