@@ -39,6 +39,11 @@ STARTS = {"run", "Popen", "call", "check_call", "check_output"}
 ALLOWED = {
     ("harmobench/registry.py", "importlib.import_module"): "the target of an entry point",
     ("harmobench/cluster/__init__.py", "importlib.import_module"): "a fixed name",
+    ("harmobench/__init__.py", "importlib.import_module"): "names of a table of its own",
+    ("harmobench/api/watch.py", "importlib.import_module"): "a fixed name",
+    ("harmobench/testing/actor.py", "importlib.import_module"): "names of a table of its own",
+    ("harmobench/testing/checks.py", "importlib.import_module"): "names of a table of its own",
+    ("harmobench/testing/pickles.py", "zipfile.ZipFile"): "read in memory, to look for pickles",
 }
 
 
@@ -103,7 +108,8 @@ def _is_text(node: ast.expr) -> bool:
 
 @pytest.mark.parametrize("name", sources())
 def test_no_source_runs_what_a_file_says(name: str) -> None:
-    assert list(faults(sources()[name])) == []
+    found = list(faults(sources()[name]))
+    assert [text for text in found if (name, text.partition(": ")[2]) not in ALLOWED] == []
 
 
 def test_names_are_imported_in_the_registry_alone() -> None:

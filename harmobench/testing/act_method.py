@@ -23,8 +23,8 @@ class MethodAct(Act):
 
     def fit(self, step: Mapping[str, Any]) -> dict[str, Any]:
         """Fit on the step's scans; save where the step says where."""
-        train, validation = cohort_of(step["train"]), cohort_of(step["validation"])
-        assert train is not None
+        train, others = cohort_of(step["train"]), step["validation"]
+        validation = cohort_of(others) if others is not None else None
         method = self.build()
         if isinstance(method, Method):
             why = method.unsuited(train)

@@ -64,7 +64,6 @@ class MetricAct(Act):
         metric, rows, faults = self.build(), [], []
         for specs in step["groups"]:
             cohort = cohort_of(specs)
-            assert cohort is not None
             found = list(metric.score(cohort.scans, self.state, self._context({"scans": specs})))
             try:
                 checked = checked_rows(found, metric, self.plugin.name, cohort.scans)

@@ -47,8 +47,9 @@ class SegmenterAct(ToolAct):
 def canonical_scan(spec: Mapping[str, Any]) -> Scan:
     """Make a scan whose voxels are the canonical image, as a run does."""
     scan = scan_of(spec)
-    assert scan.mask is not None
-    return replace(scan, image=scan.mask).with_voxels(canonical(scan.voxels(), scan.brain()))
+    return replace(scan, image=Path(spec["mask"])).with_voxels(
+        canonical(scan.voxels(), scan.brain())
+    )
 
 
 def act_of(job: Mapping[str, Any]) -> Act:

@@ -95,9 +95,9 @@ def _segmentation(maps: Mapping[str, str], space: str) -> Segmentation:
     return Segmentation("hmrf", space, {tissue: Path(maps[tissue]) for tissue in TISSUES})
 
 
-def cohort_of(specs: Iterable[Mapping[str, Any]] | None) -> Cohort | None:
-    """Make a cohort of plain data; None of none."""
-    return None if specs is None else Cohort(tuple(scan_of(spec) for spec in specs), "the check's")
+def cohort_of(specs: Iterable[Mapping[str, Any]]) -> Cohort:
+    """Make a cohort of plain data."""
+    return Cohort(tuple(scan_of(spec) for spec in specs), "the check's")
 
 
 def fingerprint(scans: Iterable[Scan], context: Context | None = None) -> dict[str, str]:
