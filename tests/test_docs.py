@@ -332,6 +332,24 @@ def test_the_methods_shown_keep_to_the_contract(cohort: Any, tmp_path: Path) -> 
     assert max(means.values()) - min(means.values()) < 1e-4
 
 
+def test_the_method_of_measures_shown_keeps_to_the_contract(tmp_path: Path) -> None:
+    import pandas as pd
+
+    rows = [
+        (f"{s:02d}", scanner, structure, "ml", 100.0 + s + 7 * k + 30 * j * k)
+        for s in range(4)
+        for k, scanner in enumerate(("GE", "Philips"))
+        for j, structure in enumerate(("gm", "wm"))
+    ]
+    table = pd.DataFrame(rows, columns=["subject", "scanner", "structure", "units", "value"])
+    shown = defined("add-method.md", "Centred")
+    shown().fit(table, None).save(tmp_path)
+    moved = shown.load(tmp_path).transform(table)
+    means = moved.groupby(["structure", "scanner"])["value"].mean().unstack()
+    assert (means.max(axis=1) - means.min(axis=1)).max() < 1e-9
+    assert (moved["value"] - table["value"]).abs().min() > 1
+
+
 def test_the_metric_shown_scores_every_pair(cohort: Any, tmp_path: Path) -> None:
     scans = cohort.of(cohort.subjects[0])
     metric = defined("add-metric.md", "Correlation")()
