@@ -14,7 +14,7 @@ from harmobench.errors import PluginError, SettingsError, nearest
 from harmobench.imaging.volume import read_grid
 from harmobench.interface import CONTROLS, Needs
 from harmobench.job import Options
-from harmobench.parts import Part, find_part, method_plugins, plugin_part
+from harmobench.parts import Part, find_part, method_plugins, plugin_part, plugins_of
 from harmobench.registry import find, name_fault, plugins
 
 
@@ -160,7 +160,7 @@ def names_of(text: str, kind: str) -> list[str]:
     if text == "none":
         return []
     if text == "all":
-        return list(method_plugins() if kind == "methods" else plugins(kind))
+        return list(plugins_of(kind))
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise SettingsError(f"--{kind}: expected names with commas, all or none, found '{text}'")

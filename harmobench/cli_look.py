@@ -95,21 +95,15 @@ def list_plugins(
     kind: Annotated[str, typer.Argument(help=", ".join(LISTED))] = "",
 ) -> None:
     """List what is installed, all of it or one kind."""
-    from harmobench.errors import PluginError, SettingsError
-    from harmobench.parts import method_plugins
-    from harmobench.registry import plugins
+    from harmobench.errors import SettingsError
+    from harmobench.parts import plugins_of
 
     if kind and kind not in LISTED:
         raise SettingsError(f"harmobench list: expected one of {', '.join(LISTED)}, found '{kind}'")
     for each in [kind] if kind else LISTED:
         tell(f"{each}:")
-        known = method_plugins() if each == "methods" else plugins(each)
-        for name, plugin in known.items():
-            try:
-                text = (plugin.load().__doc__ or "").strip().partition("\n")[0]
-            except PluginError as error:
-                text = f"broken: {error}"
-            tell(f"  {name:<18} {text}  [{plugin.distribution}]")
+        for name, plugin in plugins_of(each).items():
+            tell(f"  {name:<18} {plugin.summary()}  [{plugin.distribution}]")
 
 
 def check_one_atlas(

@@ -238,6 +238,11 @@ def method_plugins() -> dict[str, Plugin]:
     return dict(sorted(found.items()))
 
 
+def plugins_of(kind: str) -> dict[str, Plugin]:
+    """Return installed plugins of a kind; methods of images and of measures together."""
+    return method_plugins() if kind == "methods" else plugins(kind)
+
+
 def find_part(kind: str, name: str) -> Plugin:
     """Return one plugin; of methods, one of images or of measures.
 
@@ -246,8 +251,7 @@ def find_part(kind: str, name: str) -> Plugin:
     PluginError
         No such name; the nearest one is proposed.
     """
-    known = method_plugins() if kind == "methods" else {}
-    return known[name] if name in known else find(kind, name)
+    return plugins_of(kind).get(name) or find(kind, name)
 
 
 @lru_cache(maxsize=16)

@@ -92,6 +92,13 @@ class Plugin:
             raise PluginError(f"{self._broken} expected a class, found {type(found).__name__}")
         return found
 
+    def summary(self) -> str:
+        """Return the first line of its documentation, or why it is broken."""
+        try:
+            return (self.load().__doc__ or "").strip().partition("\n")[0]
+        except PluginError as error:
+            return f"broken: {error}"
+
     @property
     def _broken(self) -> str:
         return f"plugin '{self.name}' ({self.target}, from {self.distribution}) is broken:"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from harmobench.api.shown import Names
-from harmobench.errors import PluginError
 from harmobench.registry import plugins
 
 
@@ -23,11 +22,6 @@ def list_metrics() -> Names:
 
 def about(*kinds: str) -> Names:
     """Return the first line of the documentation of each plugin of these kinds."""
-    found = Names()
-    for kind in kinds:
-        for name, plugin in plugins(kind).items():
-            try:
-                found[name] = (plugin.load().__doc__ or "").strip().partition("\n")[0]
-            except PluginError as error:
-                found[name] = f"broken: {error}"
-    return found
+    return Names(
+        {name: plugin.summary() for kind in kinds for name, plugin in plugins(kind).items()}
+    )

@@ -81,6 +81,42 @@ def said(error: dict[str, Any]) -> str:
     return f"{error['type']}: {error['text']}{where}"
 
 
+def errors_in(played: Played) -> list[str]:
+    """Say of each step that raised what it raised."""
+    errors = [(name, played.error(name)) for name in played.steps]
+    return [f"'{name}' raised {said(error)}" for name, error in errors if error]
+
+
+def ran(first: Played) -> Verdict:
+    """Judge whether all steps of a play came to their end."""
+    faults = errors_in(first)
+    if not faults and not first.over:
+        return unreached(rules.RUNS, ended(first))
+    return judged(rules.RUNS, faults)
+
+
+def alike(rule: Rule, one: Played, other: Played, what: str, start: str = "") -> Verdict:
+    """Judge whether two plays gave the same facts.
+
+    Parameters
+    ----------
+    what
+        The fact that is compared, such as "values".
+    start
+        Of the names of the steps that are.
+    """
+    faults = []
+    for name in (name for name in one.steps if name.startswith(start)):
+        error, mine, found = other.error(name), one.facts(name), other.facts(name)
+        if error:
+            faults.append(f"'{name}' raised {said(error)}")
+        elif mine is not None and found is not None and mine.get(what) != found.get(what):
+            faults.append(f"other {what} in '{name}'")
+    if not faults and not other.over:
+        return unreached(rule, ended(other))
+    return judged(rule, faults)
+
+
 def ended(played: Played) -> str:
     """Say why a step was not reached."""
     if played.hung:

@@ -11,11 +11,14 @@ from harmobench.testing import rules
 from harmobench.testing.judge import (
     IMPORT,
     OWN_ERROR,
+    alike,
     closing,
     ended,
+    errors_in,
     importing,
     judged,
     loading,
+    ran,
     said,
     so_far,
     unreached,
@@ -24,12 +27,12 @@ from harmobench.testing.pickles import model_faults
 from harmobench.testing.play import Step, Theatre
 from harmobench.testing.remains import Played
 from harmobench.testing.rule import Rule, Verdict
-from harmobench.testing.segmenter import ran
 from harmobench.testing.stage import SUBJECTS
 from harmobench.testing.trial import ALL, BEFORE, FIT, FOUR, NAMES, SEED, TESTED, UNSEEN
 
 STRUCTURES = {"csf": 300.0, "gm": 620.0, "wm": 500.0}  # ml
 LATER = (rules.DETERMINISTIC, rules.SAVE_LOAD, rules.INDEPENDENT, rules.NO_NAMES)
+STEPS = "transform"  # what names of steps that transform begin with
 Place = tuple[str, str]  # subject and scanner
 
 
@@ -58,14 +61,14 @@ def _on_the_cohort(theatre: Theatre, ages: bool) -> Iterator[Verdict]:
     again = _model(theatre, "second")
     steps = [_fit(again, FOUR, ages), *_transforms(ALL, ages)]
     second = theatre.play("second", steps, unshared=True, writable=[again])
-    yield _alike(rules.DETERMINISTIC, first, second)
+    yield alike(rules.DETERMINISTIC, first, second, "values", STEPS)
     load: Step = {"name": "load", "do": "load", "model": str(model)}
     loaded = theatre.play("loaded", [load, *_transforms(ALL, ages)])
-    yield _alike(rules.SAVE_LOAD, first, loaded)
+    yield alike(rules.SAVE_LOAD, first, loaded, "values", STEPS)
     turned = theatre.play("reversed", [load, *_transforms((*BEFORE, *ALL[::-1]), ages)])
-    yield _alike(rules.INDEPENDENT, loaded, turned)
+    yield alike(rules.INDEPENDENT, loaded, turned, "values", STEPS)
     renamed = theatre.play("renamed", [load, *_transforms(ALL, ages, "someone else")])
-    yield _alike(rules.NO_NAMES, loaded, renamed)
+    yield alike(rules.NO_NAMES, loaded, renamed, "values", STEPS)
     yield _unseen(theatre.play("unseen", [load, *_transforms([(TESTED[0], UNSEEN)], ages)]))
     for rule, scanners in ((rules.TWO, NAMES[:2]), (rules.SEVEN, NAMES)):
         folder = _model(theatre, rule.name)
@@ -94,7 +97,7 @@ def _fit(model: Path, scanners: Sequence[str], ages: bool) -> Step:
 def _transforms(places: Iterable[Place], ages: bool, name: str = "") -> list[Step]:
     return [
         {
-            "name": f"transform of {subject} on {scanner}",
+            "name": f"{STEPS} of {subject} on {scanner}",
             "do": "transform",
             "rows": [
                 row | ({"subject": name} if name else {}) for row in rows_of(subject, scanner, ages)
@@ -121,7 +124,7 @@ def _changed_any(played: Played) -> bool:
 
 
 def _values(rule: Rule, played: Played) -> Verdict:
-    names = [name for name in played.steps if name.startswith("transform")]
+    names = [name for name in played.steps if name.startswith(STEPS)]
     looked = [(name, facts) for name in names if (facts := played.facts(name)) is not None]
     if not looked:
         return unreached(rule, ended(played))
@@ -147,21 +150,8 @@ def _finite(text: str) -> bool:
         return False
 
 
-def _alike(rule: Rule, one: Played, other: Played) -> Verdict:
-    faults = []
-    for name in (name for name in one.steps if name.startswith("transform")):
-        error, mine, found = other.error(name), one.facts(name), other.facts(name)
-        if error:
-            faults.append(f"'{name}' raised {said(error)}")
-        elif mine is not None and found is not None and mine.get("values") != found.get("values"):
-            faults.append(f"other values in '{name}'")
-    if not faults and not other.over:
-        return unreached(rule, ended(other))
-    return judged(rule, faults)
-
-
 def _unseen(played: Played) -> Verdict:
-    name = f"transform of {TESTED[0]} on {UNSEEN}"
+    name = f"{STEPS} of {TESTED[0]} on {UNSEEN}"
     error, facts = played.error(name), played.facts(name)
     if error:
         clear = OWN_ERROR in error["kinds"]
@@ -172,6 +162,5 @@ def _unseen(played: Played) -> Verdict:
 
 
 def _works(rule: Rule, played: Played) -> Verdict:
-    errors = [(name, played.error(name)) for name in played.steps]
-    faults = [f"'{name}' raised {said(error)}" for name, error in errors if error]
+    faults = errors_in(played)
     return judged(rule, faults) if faults else _values(rule, played)

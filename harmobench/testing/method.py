@@ -10,6 +10,7 @@ from harmobench.testing.judge import (
     OWN_ERROR,
     closing,
     ended,
+    errors_in,
     importing,
     judged,
     loading,
@@ -69,16 +70,11 @@ def _on_the_cohort(trial: Trial) -> Iterator[Verdict]:
         yield from (_gone(rule, first) for rule in (rules.TWO, rules.SEVEN))
 
 
-def _errors(played: Played) -> list[str]:
-    errors = [(name, played.error(name)) for name in played.steps]
-    return [f"'{name}' raised {said(error)}" for name, error in errors if error]
-
-
 def _runs(first: Played) -> Verdict:
     fitted = first.facts(FIT) or {}
     if "unsuited" in fitted:
         return judged(rules.RUNS, [f"it refuses the check's cohort: {fitted['unsuited']}"])
-    faults = _errors(first)
+    faults = errors_in(first)
     return judged(rules.RUNS, faults) if faults or first.over else _gone(rules.RUNS, first)
 
 
@@ -105,7 +101,7 @@ def _saved(trial: Trial, first: Played) -> Verdict:
 
 
 def _cpu(first: Played) -> Verdict:
-    errors = _errors(first)
+    errors = errors_in(first)
     faults = [text for text in errors if any(word in text.lower() for word in GPU_WORDS)]
     if not faults and (errors or not first.over):
         return _gone(rules.CPU, first)
@@ -127,7 +123,7 @@ def _cohorts(trial: Trial) -> Iterator[Verdict]:
         steps = [trial.fit(scanners, model), *trial.transforms(rule.name, places, scanners)]
         played = trial.theatre.play(rule.name, steps, writable=[model])
         fitted = played.facts(FIT) or {}
-        errors = _errors(played)
+        errors = errors_in(played)
         if "unsuited" in fitted:
             yield not_applicable(rule, fitted["unsuited"])
         elif errors:

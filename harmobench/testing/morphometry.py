@@ -11,19 +11,19 @@ from harmobench.errors import PluginError
 from harmobench.testing import rules
 from harmobench.testing.judge import (
     IMPORT,
+    alike,
     closing,
     ended,
     importing,
     judged,
     loading,
-    said,
+    ran,
     so_far,
     unreached,
 )
 from harmobench.testing.play import Step, Theatre
-from harmobench.testing.remains import Played
-from harmobench.testing.rule import Rule, Verdict
-from harmobench.testing.segmenter import PLACES, looking, ran
+from harmobench.testing.rule import Verdict
+from harmobench.testing.segmenter import PLACES, looking
 
 
 def morphometry_verdicts(theatre: Theatre) -> Iterator[Verdict]:
@@ -59,9 +59,9 @@ def _measured(theatre: Theatre) -> Iterator[Verdict]:
     faults = [fault for facts in found for fault in measure_faults(facts["rows"], facts["units"])]
     yield judged(rules.MEASURES, dict.fromkeys(faults))
     second = theatre.play("second", _steps(theatre, PLACES), unshared=True)
-    yield _alike(rules.DETERMINISTIC, first, second)
+    yield alike(rules.DETERMINISTIC, first, second, "rows")
     turned = theatre.play("reversed", _steps(theatre, PLACES[::-1]))
-    yield _alike(rules.INDEPENDENT, first, turned)
+    yield alike(rules.INDEPENDENT, first, turned, "rows")
 
 
 def _steps(theatre: Theatre, places: Sequence[tuple[str, str]]) -> list[Step]:
@@ -86,16 +86,3 @@ def measure_faults(rows: list[dict[str, Any]], units: dict[str, str]) -> Iterato
             yield f"{row['structure']} in {row['units']}, declared in {units[row['structure']]}"
         if not (math.isfinite(row["value"]) and row["value"] >= 0):
             yield f"{row['value']:g} for {row['structure']}"
-
-
-def _alike(rule: Rule, one: Played, other: Played) -> Verdict:
-    faults = []
-    for name, facts in one.steps.items():
-        error, found = other.error(name), other.facts(name)
-        if error:
-            faults.append(f"'{name}' raised {said(error)}")
-        elif found is not None and "error" not in facts and facts["rows"] != found["rows"]:
-            faults.append(f"other numbers in '{name}'")
-    if not faults and not other.over:
-        return unreached(rule, ended(other))
-    return judged(rule, faults)

@@ -21,6 +21,7 @@ from harmobench.testing.judge import (
     importing,
     judged,
     loading,
+    ran,
     said,
     so_far,
     unreached,
@@ -86,15 +87,6 @@ def _segmented(theatre: Theatre) -> Iterator[Verdict]:
     yield _alike(theatre, rules.DETERMINISTIC, first, second)
     turned = theatre.play("reversed", _steps(theatre, "reversed", PLACES[::-1]))
     yield _alike(theatre, rules.INDEPENDENT, first, turned)
-
-
-def ran(first: Played) -> Verdict:
-    """Judge whether all steps of a play came to their end."""
-    errors = [(name, first.error(name)) for name in first.steps]
-    faults = [f"'{name}' raised {said(error)}" for name, error in errors if error]
-    if not faults and not first.over:
-        return unreached(rules.RUNS, ended(first))
-    return judged(rules.RUNS, faults)
 
 
 def _steps(theatre: Theatre, play: str, places: Sequence[tuple[str, str]]) -> list[Step]:
